@@ -1,0 +1,605 @@
+"""Lexicon hides how the things a message speaks of are found: the catalogue is the dictionary.
+
+Titles and people come from the catalogue, genres, themes, countries and languages from a table of
+words in three languages (``data/lexicon.tsv``), years and running times from a small grammar.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+from llmrec.deixis import find_shown_items
+from llmrec.quantities import find_quantities, flat
+from llmrec.titles import TitleIndex, Word, fold, words
+from llmrec.types import LANGUAGES, Item
+
+__all__ = ["STOPWORDS", "Kind", "Lexicon", "Marked", "Span", "Term", "guess_language", "terms"]
+
+Kind = Literal[
+    "title",
+    "person",
+    "genre",
+    "keyword",
+    "country",
+    "language",
+    "year",
+    "runtime",
+    "critique",
+    "unknown",
+]
+_LETTER = {
+    "title": "t", "person": "p", "keyword": "k", "country": "c", "language": "l",
+    "year": "y", "runtime": "d", "unknown": "u",
+}  # fmt: skip
+STOPWORDS = frozenset(
+    """a an the and or but of in on at to for from with without by as is are was were be been it its
+    this that these those i me my we us our you your he she him her they them his who what
+    which when where how why not no yes do does did done have has had will would can could
+    should may just so too very more most less some any all one two up down out off over under
+    if then than there here o os um uma uns umas e ou mas de do da dos das em no na nos nas
+    por pelo pela para pra pro com sem que se ao aos eu me mim meu minha nos voce ele ela eles
+    elas isso isto esse essa este esta aquilo aquele aquela foi era ser ter tem tinha ha muito
+    muita mais menos bem ja nao sim so tambem ate quando como onde qual quem tudo nada algo
+    alguem y u pero el la los las unos unas del al en con sin por para lo le les su sus mi mis
+    tu tus yo nosotros es son fue era ha he hay muy mas ya si tambien solo cuando donde cual
+    quien todo algun alguna otro otra film films movie movies filme filmes pelicula peliculas
+    peli pelis cinema cine video show watch see good bad new best great love like want need
+    something anything nothing please tonight day night time life man men woman women girl boy
+    house home world end king heart hello hi oi ola hola bom boa bueno buena quero quiero ver
+    assistir gosto amor vida noite dia homem mulher casa mundo fim rei hombre mujer noche fin
+    rey recommend suggest thanks obrigado gracias favor long short old year years ano anos
+    hour hours horas minutes minutos thing things coisa coisas cosa cosas encanto gusto mil
+    friend friends amigo amiga amigos kids hijos filhos mom dad madre padre mae pai real star disney pixar marvel netflix preciosa preciosas perdida loved liked hated enjoyed saw seen next else another ever never ask after before
+    newer older shorter longer similar parecido parecida visto vi assisti encanto adorei amei odiei""".split()
+)
+_SENTENCE_END = re.compile(r"[.!?:;\n\"“”«»(]\s*$")
+_TITLE_CUE = re.compile(
+    r"(?:\b(?:like|liked|love|loved|loving|enjoyed|hated|hate|saw|seen|watched|rewatched|watch|"
+    r"similar to|than|between|and|during|finish|tried|skip|done with|impressed by|obsessed with|as \w+ as|called|titled|film|movie|remake of|sequel to|sequels? of|fan of|besides|except|"
+    r"como|tipo|feito|parecid[oa]s? (?:com|a|con|ao)|igual a?o?|estilo|na linha de|no estilo de|"
+    r"gostei(?: muito| demais)? d[eoa]|gosto(?: muito)? d[eoa]|curti|curto|adorei|adoro|amei|amo|"
+    r"odiei|detestei|vi|assisti|visto|vimos|revi|ver|mesmo clima de|vibe de|clima de|chamado|fa de|"
+    r"me gusto|me gusta|me encanto|me encanta|ame|odie|deteste|he visto|llamada|semejante a|"
+    r"similar(?:es)? a|al estilo de|en la linea de|onda)\s*)(?:(?:muito|mucho|really|the|o|a|el|la|film|movie|filme|pelicula)\s+)*$"
+)
+_PERSON_CUE = re.compile(
+    r"(?:\bw/\s*|\b(?:with|starring|stars|featuring|by|directed by|director|actor|actress|from|of|"
+    r"com|do|da|de|dos|dirigid[oa]s? p(?:or|el[oa])|diretora?|ator|atriz|pel[oa]|estrelado por|"
+    r"con|del|dirigida por|directora?|actriz|protagonizad[oa] por|interpretad[oa] por|fan of|fa d[oae]|"
+    r"mr|anything|nothing|love|like|adoro|amo|gosto d[oa]|hate|odeio|odio|sem|sin|without)\s+)(?:(?:o|a|el|la|the|great)\s+)*$"
+)
+_NAME_CUE = re.compile(
+    r"\b(?:with|starring|featuring|by|directed by|actor|actress|com|con|dirigid[oa] por|ator|atriz|actriz|"
+    r"estrelado por|protagonizad[oa] por|watch after|after)\s+(?:(?:o|a|el|la|the)\s+)?$"
+)
+_COMPOUNDS = {
+    **dict.fromkeys(
+        ("romcom", "romcoms", "rom com", "rom coms", "comromzinha"), ("Comedy", "Romance")
+    ),
+    **dict.fromkeys(
+        ("dramedy", "dramedies", "dramedia", "comedia dramatica", "dramatic comedy"),
+        ("Comedy", "Drama"),
+    ),
+    **dict.fromkeys(("terrir", "comedia de terror", "horror comedy"), ("Comedy", "Horror")),
+}
+_CRITIQUES = {  # comparatives with nothing after them to compare with: the films shown are meant
+    "newer": r"newer|too old|(?:muito|demasiado|muy) (?:antig[oa]s?|velh[oa]s?|antigu[oa]s?|viej[oa]s?)|(?:more|mais|mas) (?:recentes?|recent|recientes?|modern[oa]?s?|atua(?:l|is)|actual(?:es)?)|mais nov[oa]s?|mas nuev[oa]s?",
+    "older": r"older(?! than (?:he|she|me|him|her|my|i|you|us|they)\\b)|too (?:new|recent|modern)|(?:mais|mas) (?:antig[oa]s?|antigu[oa]s?|velh[oa]s?|viej[oa]s?)",
+    "shorter": r"shorter|(?<!be )too long|(?<!nao )(?<!ser )(?:long[oa]s?|comprid[oa]s?) demais|(?<!no )demasiado larg[oa]s?|(?:mais|mas) (?:curt(?:inh)?[oa]s?|cort(?:it)?[oa]s?|breves?)|menos (?:long[oa]s?|larg[oa]s?|comprid[oa]s?)|less long",
+    "longer": r"longer|(?:mais|mas) (?:long[oa]s?|larg[oa]s?|comprid[oa]s?)",
+    "lighter": r"lighter|happier|(?:more|mais|mas) (?:cheerful|lighthearted|alegres?|leves?|liger[oa]s?|fel(?:iz|izes|ices)|livian[oa]s?|upbeat)"
+    r"|(?:less|menos) (?:sad|depressing|dark|heavy|violent|scary|intense|gloomy|bleak|triste|pesad[oa]|deprimente|sombri[oa]|violent[oa]|assustador[a]?|tens[oa]|escur[oa]|oscur[oa]|dur[oa]|dramatic[oa]?|dens[oa]|sangrent[oa])s?",
+    "darker": r"darker|grittier|(?:mais|mas) (?:sombri[oa]s?|pesad[oa]s?|oscur[oa]s?|escur[oa]s?|dens[oa]s?)",
+}
+_CRITIQUE = re.compile(
+    r"\b(?:"
+    + "|".join(f"(?P<{k}>{v})" for k, v in _CRITIQUES.items())
+    + r")\b(?:\s+(?:than|(?:do )?que|de lo que|que)\s+(?:that|this|these|those|them|it|ess[ea]s?|est[ea]s?|es[oa]s?|isso|aqueles?|a anterior|el anterior|la anterior|the (?:first|last) (?:one)?))?"
+)
+_CUE_AFTER = re.compile(
+    r"\s*[,:]?\s*(?:ya (?:l[ao]s? )?(?:vi|he)|l[ao] (?:vi|he visto)|(?:eu |a gente |ele )?ja (?:vi|viu|assist)|(?:i|we)(?:'ve| have)? (?:already )?(?:seen|saw|watched|loved|hated)|eu (?:amo|detesto|adoro|odeio|ja|vi|achei)|me (?:encant|gust|flip|fascin|aburr|pareci)|vist[oa])"
+)
+_LISTED = re.compile(r"\s*(?:,|&|\+|/)?\s*(?:and|or|e|ou|y|o|u)?\s*")
+_QUOTED = re.compile(r"[\"“”«»]([^\"“”«»\n]{1,80})[\"“”«»]|(?<!\w)['‘]([^'‘’\n]{2,80})['’](?!\w)")
+_NAME_SUFFIXES = frozenset({"jr", "junior", "filho", "neto", "sr", "ii", "iii", "iv"})
+_PARTICLES = frozenset(
+    {"de", "del", "di", "da", "dos", "von", "van", "la", "le", "der", "den", "al"}
+)
+_LATIN = frozenset(
+    """latin american|latino american|latino americano|latino americana|latino americanos|latino americanas|latinoamericano|
+    latinoamericana|latinoamericanos|latinoamericanas|latin america|america latina|latino|latinos""".replace(
+        "\n    ", ""
+    ).split("|")
+)
+_LATIN_AMERICA = (
+    "Argentina", "Bolivia", "Brazil", "Chile", "Colombia", "Costa Rica", "Cuba", "Dominican Republic",
+    "Ecuador", "El Salvador", "Guatemala", "Honduras", "Mexico", "Nicaragua", "Panama", "Paraguay",
+    "Peru", "Puerto Rico", "Uruguay", "Venezuela",
+)  # fmt: skip
+_ARTICLES = frozenset(
+    {"the", "a", "an", "o", "os", "as", "um", "uma", "el", "la", "los", "las", "un", "una"}
+)
+MAX_FUZZY_NAMES = 200_000
+
+
+@dataclass(frozen=True)
+class Term:
+    """A row of the word table: what the catalogue calls it, and words for it in one language."""
+
+    kind: Kind
+    name: str
+    language: str
+    words: tuple[str, ...]
+
+
+@cache
+def terms() -> tuple[Term, ...]:
+    """The word table ``data/lexicon.tsv``."""
+    text = resources.files("llmrec").joinpath("data/lexicon.tsv").read_text(encoding="utf-8")
+    rows = (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
+    return tuple(
+        Term(kind, name, language, tuple(w.strip() for w in forms.split(";") if w.strip()))  # type: ignore[arg-type]
+        for kind, name, language, forms in rows
+    )
+
+
+@dataclass(frozen=True)
+class Span:
+    """Something a message names.
+
+    Attributes
+    ----------
+    start, end: character offsets in the message.
+    values: item ids for a title, names as the catalogue writes them, the words themselves for
+        ``unknown``; of several any may be meant. Empty for years and running times.
+    low, high: bounds of a year or running time, inclusive.
+    mark: what stands for it in the marked text.
+    pointed: whether the message points at items on display instead of naming one.
+    """
+
+    start: int
+    end: int
+    kind: Kind
+    values: tuple[str, ...] = ()
+    low: int | None = None
+    high: int | None = None
+    mark: str = ""
+    pointed: bool = False
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A message with its spans, and the text in which marks stand for them."""
+
+    message: str
+    spans: tuple[Span, ...]
+    text: str
+
+
+class Lexicon:
+    """Finds what a message names.
+
+    Parameters
+    ----------
+    items: the catalogue.
+    this_year: what "recent" counts from.
+    """
+
+    def __init__(self, items: Iterable[Item], *, this_year: int) -> None:
+        self.this_year = this_year
+        self._ids: list[str] = []
+        names: list[tuple[str, ...]] = []
+        years: list[int | None] = []
+        weights: list[float] = []
+        credit: defaultdict[str, float] = defaultdict(float)
+        seen_lower: Counter[str] = Counter()
+        for item in items:
+            self._ids.append(item.id)
+            names.append(item.all_titles)
+            years.append(item.year)
+            weights.append(item.popularity)
+            for i, person in enumerate(item.people):
+                credit[person] += 0.1 + item.popularity * (1.0 if i < 3 else 0.6)
+            for text in (item.description, *item.descriptions.values()):
+                seen_lower.update({fold(w) for w in text.split() if w.islower()})
+        self._years = years
+        self._titles = TitleIndex(names, years, prefer=weights)
+        full = {fold(t) for own in names for t in own}
+        self._bare = {
+            k.partition(" ")[2]
+            for k in full
+            if k.partition(" ")[0] in _ARTICLES and k.count(" ") == 1
+        } - full
+        self._common = STOPWORDS | {w for w, n in seen_lower.items() if n >= 2}
+        self._terms: dict[str, tuple[Kind, str]] = {}
+        self._own_terms: dict[str, dict[str, tuple[Kind, str]]] = {k: {} for k in LANGUAGES}
+        for term in terms():
+            for form in term.words:
+                self._terms.setdefault(fold(form), (term.kind, term.name))
+                self._own_terms[term.language].setdefault(fold(form), (term.kind, term.name))
+        self._max_term = max((k.count(" ") + 1 for k in self._terms), default=1)
+        self._fuzzy_terms = [
+            k
+            for k, (kind, _) in self._terms.items()
+            if " " not in k and len(k) > (4 if kind == "genre" else 5) and kind == "genre"
+        ]
+        self._index_people(credit)
+
+    def _index_people(self, credit: Mapping[str, float]) -> None:
+        self._people = sorted(credit, key=lambda p: -credit[p])
+        self._person_weight = dict(credit)
+        self._person_index = TitleIndex([(p,) for p in self._people])
+        aliases: defaultdict[str, list[str]] = defaultdict(list)
+        for person in self._people:
+            parts = fold(person).split()
+            core = parts[:-1] if len(parts) > 2 and parts[-1] in _NAME_SUFFIXES else parts
+            if len(core) < 2:
+                continue
+            own = {core[-1], core[0]}
+            if len(core) > 2:
+                own |= {" ".join(core[-2:]), " ".join(core[:2])}
+                if core[-2] in _PARTICLES:
+                    own.add("".join(core[-2:]))
+            elif core[-1].startswith(("di", "de", "mc", "mac")) and len(core[-1]) > 5:
+                head = re.match(r"di|de|mac|mc", core[-1])
+                own.add(f"{head.group()} {core[-1][head.end() :]}" if head else core[-1])
+            for alias in own:
+                aliases[alias].append(person)
+        self._first_names = {fold(p).split()[0] for p in self._people if " " in p}
+        self._sole = {alias: len(people) == 1 for alias, people in aliases.items()}
+        self._aliases: dict[str, tuple[str, ...]] = {}
+        for alias, people in aliases.items():
+            top = self._person_weight[people[0]]
+            rivals = [p for p in people if self._person_weight[p] * 2 > top]
+            if len(rivals) <= 3:
+                self._aliases[alias] = tuple(rivals)
+
+    # -- finding ------------------------------------------------------------------------------
+
+    def mark(self, message: str, shown: tuple[str, ...] = ()) -> Marked:
+        """Find the spans of ``message`` and put marks in their places.
+
+        Parameters
+        ----------
+        shown: ids of the items on display, which "the second one" or "both" speak of.
+
+        Returns
+        -------
+        Marked: ``text`` holds ``<t1>`` for the first title, ``<p1>`` a person, ``#horror`` a
+        genre, ``~newer`` a critique of what was shown, ``<y1>`` years, ``<d1>`` a running time, ``<c1>`` a country, ``<l1>`` a language,
+        ``<k1>`` a theme, ``<u1>`` a name that the catalogue does not know.
+        """
+        spans = sorted(self._find(message, shown), key=lambda s: s.start)
+        counts: Counter[str] = Counter()
+        marked: list[Span] = []
+        parts: list[str] = []
+        at = 0
+        for s in spans:
+            if s.kind in ("genre", "critique"):
+                mark = ("#" if s.kind == "genre" else "~") + s.values[0].lower()
+            else:
+                letter = _LETTER[s.kind]
+                counts[letter] += 1
+                mark = f"<{letter}{counts[letter]}>"
+            marked.append(replace(s, mark=mark))
+            parts += [message[at : s.start], mark]
+            at = s.end
+        return Marked(message, tuple(marked), "".join([*parts, message[at:]]))
+
+    def _find(self, message: str, shown: tuple[str, ...]) -> list[Span]:
+        plain = flat(message)
+        ws = words(message)
+        quoted = self._quoted(message)
+        claims: list[tuple[float, Span]] = [(100.0, s) for s in quoted]
+        claims += [
+            (50.0, Span(start, end, "title", ids, pointed=True))
+            for start, end, ids in find_shown_items(plain, shown)
+        ]
+        claims += [
+            (
+                2.0 * len(words(message[q.start : q.end])) + 0.4,
+                Span(q.start, q.end, q.kind, (), q.low, q.high),
+            )
+            for q in find_quantities(message, self.this_year)
+        ]
+        claims += [
+            (
+                2.0 * len(words(message[m.start() : m.end()])) + 0.5,
+                Span(m.start(), m.end(), "critique", (str(m.lastgroup),)),
+            )
+            for m in _CRITIQUE.finditer(plain)
+        ]
+        claims += [  # and without "than the first one", which may be a span of its own
+            (2.3, Span(m.start(), m.end(str(m.lastgroup)), "critique", (str(m.lastgroup),)))
+            for m in _CRITIQUE.finditer(plain)
+        ]
+        titles = self._title_claims(message, plain, ws)
+        if len(titles) > 1:  # "loved both" is about the films just named
+            claims = [(w, c) for w, c in claims if not (c.pointed and len(c.values) > 1)]
+        claims += titles
+        claims += self._person_claims(message, plain, ws)
+        claims += self._term_claims(message, ws)
+        if any(c.kind == "year" for _, c in claims):  # "more modern, from 2000 on"
+            claims = [(w, c) for w, c in claims if c.values not in (("newer",), ("older",))]
+        chosen: list[Span] = []
+        for _, span in sorted(claims, key=lambda c: (-c[0], c[1].start)):
+            if all(span.end <= c.start or span.start >= c.end for c in chosen):
+                chosen.append(span)
+        return chosen + self._misspelt(message, plain, ws, chosen)
+
+    def _quoted(self, message: str) -> list[Span]:
+        found = []
+        for m in _QUOTED.finditer(message):
+            inner = m[1] or m[2]
+            start, end = m.start() + 1, m.end() - 1
+            match = self._titles.match(inner)
+            if match.row is not None:
+                found.append(Span(start, end, "title", (self._ids[match.row],)))
+                continue
+            person = self._person_index.match(inner)
+            if person.row is not None:
+                found.append(Span(start, end, "person", (self._people[person.row],)))
+            elif fold(inner) in self._terms:
+                kind, name = self._terms[fold(inner)]
+                found.append(Span(start, end, kind, (name,)))
+            elif len(words(inner)) <= 8:
+                found.append(Span(start, end, "unknown", (inner.strip(),)))
+        return found
+
+    def _capitalised(self, message: str, span: Sequence[Word]) -> bool:
+        """Whether the words are written as a name is, and not only since a sentence starts."""
+        big = [w for w in span if w.key not in STOPWORDS or len(span) == 1]
+        if not big or not all(
+            message[w.start].isupper() or message[w.start].isdigit() for w in big
+        ):
+            return False
+        starts = span[0].start == 0 or _SENTENCE_END.search(message, 0, span[0].start)
+        shouting = message.isupper()
+        return not shouting and (not starts or sum(message[w.start].isupper() for w in span) > 1)
+
+    def _title_claims(self, message: str, plain: str, ws: list[Word]) -> list[tuple[float, Span]]:
+        claims: list[tuple[float, Span]] = []
+        at = {w.start: i for i, w in enumerate(ws)}
+        for f in self._titles.find(message):
+            i = at[f.start]
+            span = ws[i : i + f.n_words]
+            key = " ".join(w.key for w in span)
+            listed = bool(claims) and _LISTED.fullmatch(plain, claims[-1][1].end, f.start)
+            cue = bool(
+                listed or _TITLE_CUE.search(plain, 0, f.start) or _CUE_AFTER.match(plain, f.end)
+            )
+            capital = self._capitalised(message, span)
+            common = all(
+                w.key in self._common or w.key in self._terms or w.key.isdigit() for w in span
+            )
+            stop = all(w.key in STOPWORDS for w in span)
+            term = key in self._terms
+            if stop and f.n_words < 4 and not (capital and cue):
+                continue
+            if common and not stop and not (capital or (cue and f.n_words > 1) or f.n_words > 3):
+                continue
+            if term and not (cue and capital) and not listed:
+                continue
+            if f.n_words == 1 and not (cue or capital) and key in self._aliases:
+                continue
+            if key in self._bare and not capital:
+                continue
+            if key.isdigit() and not (
+                cue and not re.search(r"\b(?:de|from|in|em|en)\s*$", plain[: f.start])
+            ):
+                continue
+            rows, end = f.rows, f.end
+            year = re.match(r"\s*[(\[]\s*((?:19|20)\d\d)\s*[)\]]", message[f.end :])
+            if year:
+                dated = [r for r in rows if abs((self._years[r] or 0) - int(year[1])) <= 1]
+                rows, end = tuple(dated) or rows, f.end + year.end()
+            score = 2.0 * f.n_words + (0.6 if cue or capital else 0.1)
+            claims.append((score, Span(f.start, end, "title", (self._ids[rows[0]],))))
+        return claims
+
+    def _person_claims(self, message: str, plain: str, ws: list[Word]) -> list[tuple[float, Span]]:
+        claims = []
+        for f in self._person_index.find(message):
+            key = fold(message[f.start : f.end])
+            if f.n_words == 1 and (key in self._common or key in self._terms):
+                continue
+            claims.append(
+                (2.0 * f.n_words + 0.5, Span(f.start, f.end, "person", (self._people[f.rows[0]],)))
+            )
+        for n in (2, 1):
+            for i in range(len(ws) - n + 1):
+                span = ws[i : i + n]
+                key = " ".join(w.key for w in span)
+                people = self._aliases.get(key)
+                if people is None or len(key) < 3 or key in self._terms or key in STOPWORDS:
+                    continue
+                start, end = span[0].start, span[-1].end
+                cue = bool(_PERSON_CUE.search(plain, 0, start))
+                capital = message[start].isupper() and not message.isupper()
+                inner = self._capitalised(message, span)
+                common = n == 1 and key in self._common
+                if common and not (cue and capital):
+                    continue
+                first_name = n == 1 and fold(people[0]).split()[0] == key
+                before = ws[i - 1] if i else None
+                if (
+                    before
+                    and message[before.end : start] in (" ", "-")
+                    and message[before.start].isupper()
+                    and (before.key in self._first_names or message[start - 1] == "-")
+                ):
+                    continue  # another person of that name
+                surname_follows = (
+                    i + 1 < len(ws)
+                    and message[end : ws[i + 1].start] == " "
+                    and message[ws[i + 1].start].isupper()
+                    and ws[i + 1].key not in STOPWORDS
+                )
+                if first_name and (len(people) > 1 or surname_follows or len(key) < 5):
+                    continue
+                known = self._person_weight[people[0]] >= 1.0
+                if first_name and not (
+                    cue and known and (message[start].isupper() or self._sole[key])
+                ):
+                    continue
+                if not (cue or inner or (len(key) >= 6 and not first_name) or n == 2):
+                    continue
+                claims.append((2.0 * n + 0.2, Span(start, end, "person", people)))
+        return claims
+
+    def _term_claims(self, message: str, ws: list[Word]) -> list[tuple[float, Span]]:
+        own = self._own_terms[guess_language(message)]
+        claims = []
+        for n in range(min(self._max_term, len(ws)), 0, -1):
+            for i in range(len(ws) - n + 1):
+                span = ws[i : i + n]
+                key = " ".join(w.key for w in span)
+                hit = own.get(key) or self._terms.get(key)
+                start, end = span[0].start, span[-1].end
+                if key in _COMPOUNDS:
+                    claims.append((2.0 * n + 0.3, Span(start, end, "genre", _COMPOUNDS[key])))
+                elif key in _LATIN:
+                    claims.append((2.0 * n + 0.3, Span(start, end, "country", _LATIN_AMERICA)))
+                elif hit:
+                    kind, name = hit
+                    compound = re.match(r"-(\w+)", message[end:])
+                    if compound and fold(compound[1]) not in self._terms:
+                        continue  # "my history-nerd uncle"
+                    claims.append((2.0 * n + 0.3, Span(start, end, kind, (name,))))
+        return claims
+
+    def _misspelt(self, message: str, plain: str, ws: list[Word], chosen: list[Span]) -> list[Span]:
+        """Names and genres that are a letter or two off, in what is left of the message."""
+        taken = list(chosen)
+        found: list[Span] = []
+
+        def free(start: int, end: int) -> bool:
+            return all(end <= c.start or start >= c.end for c in taken)
+
+        def take(span: Span) -> None:
+            taken.append(span)
+            found.append(span)
+
+        fuzzy_names = len(self._people) <= MAX_FUZZY_NAMES
+        for n in (5, 4, 3, 2, 1):
+            for i in range(len(ws) - n + 1):
+                span = ws[i : i + n]
+                start, end = span[0].start, span[-1].end
+                key = " ".join(w.key for w in span)
+                if len(key) < 5 or not free(start, end):
+                    continue
+                if span[0].key in STOPWORDS or span[-1].key in STOPWORDS:
+                    continue
+                if all(w.key in self._common for w in span):
+                    continue
+                title_cue = bool(_TITLE_CUE.search(plain, 0, start))
+                person_cue = bool(_PERSON_CUE.search(plain, 0, start))
+                capital = self._capitalised(message, span)
+                if n in (2, 3) and fuzzy_names and (capital or person_cue):
+                    person = self._person_index.match(key)
+                    if person.row is not None:
+                        take(Span(start, end, "person", (self._people[person.row],)))
+                        continue
+                if (title_cue or capital) and len(key) > (6 if n == 1 else 7):
+                    title = self._titles.match(key)
+                    if title.row is not None and title.score >= 0.89:
+                        take(Span(start, end, "title", (self._ids[title.row],)))
+        for w in ws:
+            if len(w.key) < 5 or not free(w.start, w.end) or w.key in self._common:
+                continue
+            allowed = 1 if len(w.key) < 9 else 2
+            near = process.extractOne(
+                w.key,
+                self._fuzzy_terms,
+                scorer=OSA.distance,
+                processor=None,
+                score_cutoff=allowed,
+            )
+            if near and near[0][0] == w.key[0]:
+                kind, name = self._terms[near[0]]
+                take(Span(w.start, w.end, kind, (name,)))
+        return found + self._unknown(message, plain, ws, free)
+
+    def _unknown(self, message: str, plain: str, ws: list[Word], free: object) -> list[Span]:
+        """Names written as names, after words that announce one, which the catalogue lacks."""
+        found: list[Span] = []
+        i = 0
+        while i < len(ws):
+            j = i
+            while j < len(ws) and (
+                message[ws[j].start].isupper()
+                or (
+                    j > i
+                    and j + 1 < len(ws)
+                    and ws[j].key in STOPWORDS
+                    and message[ws[j + 1].start].isupper()
+                )
+            ):
+                if j > i and re.search(r"[.!?;,:]", message[ws[j - 1].end : ws[j].start]):
+                    break
+                j += 1
+            if j > i:
+                run = ws[i:j]
+                start, end = run[0].start, run[-1].end
+                cue = _TITLE_CUE.search(plain, 0, start) or _NAME_CUE.search(plain, 0, start)
+                rare = any(w.key not in self._common and w.key not in self._terms for w in run)
+                if free(start, end) and cue and rare and not message.isupper():  # type: ignore[operator]
+                    found.append(Span(start, end, "unknown", (message[start:end],)))
+            i = max(j, i + 1)
+        return found
+
+
+def guess_language(text: str, default: str = "en") -> str:
+    """Which of ``en``, ``pt``, ``es`` a text is in, by its small words; ``default`` if unclear."""
+    score: Counter[str] = Counter()
+    lowered = text.lower()
+    for w in re.findall(r"[^\W\d_]+", lowered):
+        for language, marks in _SMALL_WORDS.items():
+            score[language] += w in marks
+    score["pt"] += 2 * len(re.findall(r"[ãõç]|[êô]\w", lowered))
+    score["es"] += 2 * len(re.findall(r"[ñ¿¡]|ción\b", lowered))
+    best = score.most_common(2)
+    if not best or best[0][1] == 0 or (len(best) > 1 and best[0][1] == best[1][1]):
+        tied = [k for k, v in score.items() if best and v == best[0][1] and v > 0]
+        return default if default in tied or not tied else sorted(tied, key=LANGUAGES.index)[0]
+    return best[0][0]
+
+
+_SMALL_WORDS = {
+    "en": frozenset(
+        """the a an i im ive and or but of to for with without is are was it that this my me you your not
+        no something anything want would like love loved hate movie movies film films show
+        some good any from about please recommend suggest than more less watch seen saw have
+        has dont by in on who what actually instead newer older shorter longer lighter under
+        hours minutes old new funny scary starring directed give find looking need let lets
+        how why hello hi thanks tonight""".split()
+    ),
+    "pt": frozenset(
+        """o os um uma uns umas e ou mas de do da dos das em no na nos nas por pelo pela para pra pro com
+        sem que eu me meu minha você voce vc não nao sim já ja vi assisti quero queria gosto
+        gostei adoro adorei amei filme filmes algum alguma algo alguns nada mais menos muito
+        bem bom boa indica indique indicar recomenda recomende sugere sugira tem tenho uma até
+        ate anos horas comédia comedia terror também tambem só so prefiro melhor engraçado
+        novo nova antigo quais oi olá ola obrigado obrigada assistir ver hoje noite isso esse
+        essa dirigido seja sejam passe qualquer nem umas crianças ator estou tô to pode você q
+        vc né aí tá""".split()
+    ),
+    "es": frozenset(
+        """el los las un una unos unas y o pero de del en por para con sin que yo me mi tú tu usted no sí
+        ya vi he visto quiero quisiera gusta gusto gustó encanta encantó película peliculas
+        película películas peli pelis alguna algún algo nada más mas menos muy bien bueno
+        buena recomienda recomiéndame recomendame recomiendas sugiere tienes tengo hasta años
+        horas comedia también tambien solo sólo prefiero mejor divertida nueva vieja cuáles
+        hola gracias ver hoy noche eso ese esa dirigida hay la le lo al es son cine sea sean
+        pase cualquier ni niños actor mi mis estoy puede porfa vale tío rollo película cosa""".split()
+    ),
+}

@@ -1,0 +1,422 @@
+"""Understander hides how a conversation becomes Preferences: lexicon, rules and model together.
+
+Every message of the user is marked by the lexicon and read by the rules; a model is asked for what
+they leave open, or for everything where it is the better of the two. Then the readings are folded
+over the turns: later ones add to, correct or replace earlier ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from llmrec.cues import Reading, read_cues
+from llmrec.lexicon import STOPWORDS, Lexicon, Marked, guess_language
+from llmrec.prompting import (
+    Detail,
+    parse_understanding,
+    understanding_prompt,
+    understanding_schema,
+)
+from llmrec.titles import words
+from llmrec.types import Conversation, Item, Message, Preferences
+
+if TYPE_CHECKING:
+    from llmrec.models.base import LanguageModel
+
+__all__ = ["LIGHTER_OUT", "Lead", "Understander", "Understood"]
+
+Lead = Literal["rules", "model", "rules-only", "model-only"]
+LIGHTER_OUT = ("dark", "sad", "violent")
+ANSWER_TOKENS = 160
+MAX_TEXT_WORDS = 20
+
+_CHAT_WORDS = frozenset(
+    """recommend recommendation recommendations suggest suggestion suggestions movie movies film
+    films flick flicks watch watching watched tonight today tomorrow weekend please thanks
+    thank hey hello hi want wanna like love looking find give show tell good great nice best
+    really something anything someone people friend friends wife husband girlfriend boyfriend
+    kids mom dad family time night day think know feel mood kind type lot maybe also still
+    much many made got get going let one ones indica indique indicar indicacao recomenda
+    recomende recomendar recomendacao sugere sugira sugestao filme filmes filminho assistir
+    ver hoje noite amanha fim semana favor obrigado obrigada valeu oi ola quero queria
+    gostaria gosto gostei adoro procuro procurando preciso bom boa bons boas legal bacana
+    coisa algo alguem amigo amigos amiga namorada namorado esposa marido filhos mae pai
+    familia gente acho sei sinto tipo estilo pode poderia dar tenho tem ter seja sejam ser
+    fosse lancado lancados recomienda recomiendame recomendar recomiendas sugiere sugerencia
+    pelicula peliculas peli pelis quiero quisiera busco buscando necesito gusta gustan encanta
+    encantan bueno buena buenos buenas cosa alguien amigo amigos amiga novia novio esposa
+    marido hijos madre padre familia gente creo siento puede podria puedes tengo tiene sea
+    sean fuera esta noche manana finde porfa vale hola gracias mejor favorito favorita
+    favoritos favorite favourite directed director dirigido dirigida starring actor actress
+    ator atriz actriz protagonizada scene cinema cine titulo title ano year minutos minutes
+    horas hours duracao duracion runtime long short""".split()
+)
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What was understood of a conversation.
+
+    Attributes
+    ----------
+    preferences: the state after the last message.
+    marked: the user's messages as the lexicon marked them, in order.
+    asked: how many of them a model was asked about.
+    """
+
+    preferences: Preferences
+    marked: tuple[Marked, ...]
+    asked: int
+
+
+class Understander:
+    """Turns conversations into Preferences.
+
+    Parameters
+    ----------
+    lexicon: finds what a message names.
+    get_item: gives the item of an id, for wishes relative to films that were shown.
+    model: is asked for roles; None leaves all to the rules.
+    lead: "rules": the model fills the gaps of the rules; "model": the rules fill in where the
+        model's answer cannot be read; "rules-only" and "model-only" are for measurements.
+    detail: how much the prompt explains; "brief" for a model trained on the task.
+    """
+
+    def __init__(
+        self,
+        lexicon: Lexicon,
+        get_item: Callable[[str], Item],
+        model: LanguageModel | None = None,
+        *,
+        lead: Lead = "rules",
+        detail: Detail = "full",
+    ) -> None:
+        self.lexicon = lexicon
+        self._get_item = get_item
+        self._model = model
+        self._lead: Lead = lead if model is not None else "rules-only"
+        self.detail: Detail = detail
+        self._mark = lru_cache(maxsize=4096)(lexicon.mark)
+        self._answers: dict[tuple[str, str], str] = {}
+
+    def understand(self, conversations: Sequence[Conversation]) -> list[Understood]:
+        """Understand a batch of conversations; each result depends on its conversation alone."""
+        cases = [self._read(c) for c in conversations]
+        answers = self._ask([turn for case in cases for turn in case])
+        out = []
+        at = 0
+        for conversation, case in zip(conversations, cases, strict=True):
+            own = answers[at : at + len(case)]
+            at += len(case)
+            state = self._start(conversation)
+            for turn, answer in zip(case, own, strict=True):
+                state = self._fold(state, self._merge(turn, answer))
+            preferences = dataclasses.replace(
+                state,
+                likes=_join(state.likes, conversation.liked),
+                dislikes=_join(state.dislikes, conversation.disliked),
+                seen=tuple(s for s in _join(state.seen, conversation.seen)),
+                similar_to=tuple(s for s in state.similar_to if s not in conversation.disliked),
+                language=conversation.language or state.language,
+            )
+            asked = sum(a is not None for a in own)
+            out.append(Understood(preferences, tuple(t.marked for t in case), asked))
+        return out
+
+    def language(self, conversation: Conversation) -> str:
+        """The language that a reply should be in: the one set, else that of the user's words."""
+        language = conversation.language or "en"
+        if not conversation.language:
+            for m in conversation.messages:
+                if m.role == "user":
+                    language = guess_language(m.content, language)
+        return language
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def _read(self, conversation: Conversation) -> list[_Turn]:
+        turns: list[_Turn] = []
+        shown: tuple[str, ...] = ()
+        language = conversation.language or "en"
+        previous = ""
+        for m in conversation.messages:
+            if m.role == "assistant":
+                shown = m.items or shown
+            elif m.role == "user":
+                marked = self._mark(m.content, shown)
+                language = guess_language(m.content, language)
+                reading = read_cues(marked, language, first=not turns)
+                turns.append(_Turn(m, marked, previous, language, reading, shown))
+                previous = marked.text
+        return turns
+
+    def _ask(self, turns: Sequence[_Turn]) -> list[str | None]:
+        """The model's answers, each distinct question asked once; None where none was needed."""
+        wanted = [t for t in turns if self._needs_model(t)]
+        if self._model is not None and wanted:
+            missing = {t.key: t for t in wanted if t.key not in self._answers}
+            by_schema: dict[str, list[_Turn]] = {}
+            for t in missing.values():
+                by_schema.setdefault(repr([s.mark for s in t.marked.spans]), []).append(t)
+            if len(self._answers) > 10_000:
+                self._answers.clear()
+            for group in by_schema.values():
+                prompts = [
+                    understanding_prompt(t.marked, t.previous, detail=self.detail) for t in group
+                ]
+                texts = self._model.generate(
+                    prompts,
+                    max_new_tokens=ANSWER_TOKENS,
+                    schema=understanding_schema(group[0].marked),
+                )
+                self._answers.update((t.key, text) for t, text in zip(group, texts, strict=True))
+        return [self._answers.get(t.key) if self._needs_model(t) else None for t in turns]
+
+    def _needs_model(self, turn: _Turn) -> bool:
+        if self._lead == "rules-only" or not (turn.marked.spans or turn.previous):
+            return False
+        if self._lead in ("model", "model-only"):
+            return True
+        reading = turn.reading
+        return reading.turn is None or any(r is None for r in reading.roles.values())
+
+    def _merge(self, turn: _Turn, answer: str | None) -> _Turn:
+        reading = turn.reading
+        said = parse_understanding(answer, turn.marked) if answer is not None else None
+        if said is None:
+            if self._lead == "model-only":  # nothing was understood
+                return dataclasses.replace(turn, roles={s.mark: "none" for s in turn.marked.spans})
+            return dataclasses.replace(
+                turn, roles=dict(reading.guesses), stands=reading.turn or "add"
+            )
+        stands, roles = said
+        if self._lead == "rules":
+            sure = {k: v for k, v in reading.roles.items() if v is not None}
+            roles = {**roles, **sure}
+            stands = reading.turn or stands
+        if not turn.previous:
+            stands = "add"
+        return dataclasses.replace(turn, roles=roles, stands=stands)
+
+    # -- folding ------------------------------------------------------------------------------
+
+    def _start(self, conversation: Conversation) -> Preferences:
+        return Preferences(language=conversation.language or "en")
+
+    def _fold(self, state: Preferences, turn: _Turn) -> Preferences:
+        if turn.stands == "reset":
+            state = Preferences(seen=state.seen, dislikes=state.dislikes, likes=state.likes)
+        new = _Wanted()
+        for s in turn.marked.spans:
+            role = turn.roles.get(s.mark, "none")
+            if role == "none":
+                continue
+            if s.kind == "title":
+                getattr(
+                    new,
+                    {"similar": "similar_to", "liked": "likes", "disliked": "dislikes"}.get(
+                        role, "seen"
+                    ),
+                ).extend(s.values)
+                if turn.reading.more and role in ("liked", "seen"):
+                    new.similar_to.extend(s.values)
+            elif s.kind in ("year", "runtime"):
+                getattr(new, s.kind + "s").append((s.low, s.high))
+            elif s.kind == "critique":
+                new.critiques.append(s.values[0])
+            elif s.kind == "unknown":
+                new.unknown += s.values
+            elif role == "no":
+                new.out[s.kind] += s.values
+            elif role == "director":
+                (new.directors if len(s.values) == 1 else new.either["person"]).extend(s.values)
+            elif s.mark in turn.reading.either or (s.kind == "person" and len(s.values) > 1):
+                new.either[s.kind] += s.values
+            else:
+                new.wanted[s.kind] += s.values
+        return self._update(state, new, turn)
+
+    def _update(self, state: Preferences, new: _Wanted, turn: _Turn) -> Preferences:
+        old = dataclasses.asdict(state)
+        replaces = turn.stands == "replace"
+        clears = set(turn.reading.cleared)
+        if replaces:
+            clears |= {
+                k
+                for k in ("genre", "person", "country", "language", "keyword")
+                if new.wanted[k] or new.either[k]
+            }
+            if new.directors:
+                clears.add("person")
+            if new.similar_to:
+                old["similar_to"] = ()
+        f: dict[str, object] = {"language": turn.language}
+        for kind, field in (("genre", "genres"), ("person", "people")):
+            wanted, either, out = new.wanted[kind], new.either[kind], new.out[kind]
+            gone = {*out} if kind not in clears else {*out, *old[field], *old[f"{field}_any"]}
+            any_old = tuple(v for v in old[f"{field}_any"] if v not in gone)
+            f[field] = _join(
+                tuple(v for v in old[field] if v not in gone),
+                tuple(v for v in wanted if v not in out),
+            )
+            f[f"{field}_any"] = tuple(either) if either else any_old
+            f[f"{field}_out"] = _join(
+                tuple(v for v in old[f"{field}_out"] if v not in {*wanted, *either}), tuple(out)
+            )
+        directors = (
+            () if "person" in clears or (replaces and new.wanted["person"]) else old["directors"]
+        )
+        f["directors"] = _join(
+            tuple(d for d in directors if d not in new.out["person"]), tuple(new.directors)
+        )
+        for kind, field in (
+            ("country", "countries"),
+            ("language", "languages"),
+            ("keyword", "keywords"),
+        ):
+            wanted, out = new.wanted[kind] + new.either[kind], new.out[kind]
+            gone = {*out} if kind not in clears else {*out, *old[field]}
+            if kind != "keyword" and wanted and turn.stands != "add":
+                gone |= {*old[field]}
+            f[field] = _join(
+                tuple(v for v in old[field] if v not in gone),
+                tuple(v for v in wanted if v not in out),
+            )
+            f[f"{field}_out"] = _join(
+                tuple(v for v in old[f"{field}_out"] if v not in wanted), tuple(out)
+            )
+        for kind, bounds in (("year", new.years), ("runtime", new.runtimes)):
+            low, high = (None, None) if kind in clears else (old[f"{kind}_min"], old[f"{kind}_max"])
+            if bounds:
+                low, high = bounds[-1]
+                for other in bounds[:-1]:  # "from the 90s on, but before 2005"
+                    if low is None and (high is None or (other[0] or 0) <= high):
+                        low = other[0]
+                    if high is None and (low is None or (other[1] or low) >= low):
+                        high = other[1]
+            f[f"{kind}_min"], f[f"{kind}_max"] = low, high
+        opinions = {*new.likes, *new.dislikes}
+        f["likes"] = _join(
+            tuple(i for i in old["likes"] if i not in new.dislikes), tuple(new.likes)
+        )
+        f["dislikes"] = _join(
+            tuple(i for i in old["dislikes"] if i not in new.likes), tuple(new.dislikes)
+        )
+        f["seen"] = _join(old["seen"], tuple(i for i in new.seen if i not in opinions))
+        f["similar_to"] = tuple(
+            i for i in _join(old["similar_to"], tuple(new.similar_to)) if i not in new.dislikes
+        )
+        f["unknown"] = _join(old["unknown"], tuple(new.unknown))
+        text = _free_text(turn.marked)
+        f["text"] = " ".join(
+            dict.fromkeys(
+                (text if replaces and text else f"{state.text} {text}").split()[-MAX_TEXT_WORDS:]
+            )
+        )
+        state = Preferences(**f)  # type: ignore[arg-type]
+        for critique in new.critiques:
+            state = self._criticise(state, critique, turn)
+        return state
+
+    def _criticise(self, state: Preferences, critique: str, turn: _Turn) -> Preferences:
+        """A wish relative to a film: one named in the message, else the first one shown."""
+        compared = re.findall(
+            rf"~{critique}\s+(?:than|(?:do )?que|de lo que)\s+(<t\d+>)", turn.marked.text
+        )
+        titles = [s for s in turn.marked.spans if s.kind == "title"]
+        titles.sort(key=lambda s: s.mark not in compared)
+        named = [
+            s.values[0] for s in titles if turn.roles.get(s.mark) != "seen" or s.mark in compared
+        ]
+        reference = next((self._get_item(i) for i in (*named, *turn.shown)), None)
+        year = reference.year if reference else None
+        runtime = reference.runtime if reference else None
+        changes: dict[str, object] = {}
+        if critique == "newer":
+            changes["year_min"] = year + 1 if year else self.lexicon.this_year - 10
+            if state.year_max is not None and (
+                state.year_min is None or state.year_max < changes["year_min"]  # type: ignore[operator]
+            ):
+                changes["year_max"] = None
+        elif critique == "older":
+            changes["year_max"] = year - 1 if year else 1979
+            if state.year_min is not None and (
+                state.year_max is None or state.year_min > changes["year_max"]  # type: ignore[operator]
+            ):
+                changes["year_min"] = None
+        elif critique == "shorter":
+            changes["runtime_max"] = runtime - 1 if runtime else 100
+            if state.runtime_min is not None and state.runtime_min > changes["runtime_max"]:  # type: ignore[operator]
+                changes["runtime_min"] = None
+        elif critique == "longer":
+            changes["runtime_min"] = runtime + 1 if runtime else 150
+            if state.runtime_max is not None and state.runtime_max < changes["runtime_min"]:  # type: ignore[operator]
+                changes["runtime_max"] = None
+        elif critique == "lighter":
+            changes["keywords_out"] = _join(state.keywords_out, LIGHTER_OUT)
+            changes["keywords"] = tuple(k for k in state.keywords if k not in LIGHTER_OUT)
+        elif critique == "darker":
+            changes["keywords"] = _join(state.keywords, ("dark",))
+            changes["keywords_out"] = tuple(k for k in state.keywords_out if k not in LIGHTER_OUT)
+        if compared:  # "newer than Alien" does not ask for films like it
+            changes["similar_to"] = tuple(i for i in state.similar_to if i != named[0])
+        return dataclasses.replace(state, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Turn:
+    message: Message
+    marked: Marked
+    previous: str
+    language: str
+    reading: Reading
+    shown: tuple[str, ...]
+    roles: dict[str, str] = dataclasses.field(default_factory=dict)
+    stands: str = "add"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.previous, self.marked.text
+
+
+_KINDS = ("genre", "person", "country", "language", "keyword")
+
+
+class _Wanted:
+    """What one turn asks for, by kind."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[str, list[str]] = {k: [] for k in _KINDS}
+        self.either: dict[str, list[str]] = {k: [] for k in _KINDS}
+        self.out: dict[str, list[str]] = {k: [] for k in _KINDS}
+        self.directors: list[str] = []
+        self.years: list[tuple[int | None, int | None]] = []
+        self.runtimes: list[tuple[int | None, int | None]] = []
+        self.critiques: list[str] = []
+        self.similar_to: list[str] = []
+        self.likes: list[str] = []
+        self.dislikes: list[str] = []
+        self.seen: list[str] = []
+        self.unknown: list[str] = []
+
+
+def _join(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *second)))
+
+
+def _free_text(marked: Marked) -> str:
+    """The words of a message that nothing else was made of, for the text search."""
+    rest = re.sub(r"<\w\d+>|[#~][\w-]+", " ", marked.text)
+    return " ".join(
+        w.key
+        for w in words(rest)
+        if len(w.key) > 3
+        and w.key not in _CHAT_WORDS
+        and w.key not in STOPWORDS
+        and not w.key.isdigit()
+    )

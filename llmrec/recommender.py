@@ -1,0 +1,670 @@
+"""Recommender hides the whole way from a conversation to a grounded, ranked, explained answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import itertools
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from llmrec.decoding import rank_titles, score_titles, title_trie
+from llmrec.errors import InputError, ModelError
+from llmrec.lexicon import Lexicon
+from llmrec.models.base import LanguageModel, ScoringModel
+from llmrec.models.profile import Profile
+from llmrec.preferences import Understander, Understood
+from llmrec.prompting import (
+    LIST_PREFIX,
+    TITLE_END,
+    Strategy,
+    ZeroShot,
+    parse_titles,
+    recommend_prompt,
+    reply_prompt,
+)
+from llmrec.similarity import ContentIndex
+from llmrec.trie import TitleTrie
+from llmrec.types import (
+    Conversation,
+    ConversationLike,
+    Item,
+    Message,
+    Preferences,
+    Recommendation,
+    Reply,
+)
+from llmrec.wishes import Wish, wishes, without
+from llmrec.wording import chip_texts, reason, reply_text, wish_labels
+
+if TYPE_CHECKING:
+    from llmrec.catalog import Catalog
+
+__all__ = ["Event", "Grounding", "LinearRanker", "Ranker", "Recommender"]
+
+Grounding = Literal["constrained", "match"]
+Array = npt.NDArray[np.float64]
+
+MAX_K = 100
+WHOLE_CATALOGUE = 20_000  # up to so many candidates, each one's title is scored
+SHORTLIST = 1_000  # beyond, so many of each signal's best
+
+
+class Ranker(Protocol):
+    """The seam for how signals become one score."""
+
+    def __call__(self, signals: Mapping[str, Array]) -> Array:
+        """Combine signals, each float64 [candidates], into one utility per candidate."""
+        ...
+
+
+@dataclass(frozen=True)
+class LinearRanker:
+    """A weighted sum of signals.
+
+    Signals: "model" (log-probability of the title given the conversation, standardised over the
+    candidates), "similar" (content similarity to films liked or named, 0 to 1), "keywords" (share
+    of the themes asked for), "text" (BM25 of the free words, largest 1), "popularity" (0 to 1),
+    "disliked" (content similarity to films disliked).
+    """
+
+    model: float = 0.25
+    similar: float = 6.0
+    keywords: float = 4.0
+    text: float = 1.0
+    popularity: float = 1.5
+    disliked: float = -2.0
+
+    def __call__(self, signals: Mapping[str, Array]) -> Array:
+        """The weighted sum: float64 [candidates]."""
+        weights = dataclasses.asdict(self)
+        return np.sum([weights[name] * values for name, values in signals.items()], axis=0)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A step of a streamed answer.
+
+    Attributes
+    ----------
+    kind: "preferences", then "recommendations", then "text" once for each piece of prose, then
+        "reply" with the whole. The field of that name holds the value.
+    """
+
+    kind: Literal["preferences", "recommendations", "text", "reply"]
+    preferences: Preferences | None = None
+    recommendations: tuple[Recommendation, ...] = ()
+    text: str = ""
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One conversation, understood, with its candidates."""
+
+    conversation: Conversation
+    preferences: Preferences
+    asked: tuple[Wish, ...]
+    relaxed: tuple[Wish, ...]
+    rows: npt.NDArray[np.int32]
+    excluded: frozenset[str]
+
+
+class Recommender:
+    """Recommends from a catalogue, in conversation.
+
+    Use ``Recommender.from_pretrained()``; the constructor takes finished parts.
+
+    Parameters
+    ----------
+    model: any language model of ``llmrec.models``.
+    catalog: what can be recommended.
+    grounding: "constrained" ranks titles of the catalogue only, by construction; "match" lets the
+        model write a list and matches it back.
+    strategy: how the model is asked.
+    ranker: how signals are combined.
+    profile: how the model is best used.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        catalog: Catalog,
+        *,
+        grounding: Grounding = "constrained",
+        strategy: Strategy | None = None,
+        ranker: Ranker | None = None,
+        profile: Profile | None = None,
+    ) -> None:
+        if grounding not in ("constrained", "match"):
+            raise InputError(f"grounding is {grounding!r}: use 'constrained' or 'match'")
+        if grounding == "constrained" and not hasattr(model, "prefill"):
+            raise ModelError(
+                f"{model.name} does not give token probabilities, which constrained ranking needs: "
+                "use grounding='match', or a local model"
+            )
+        self.model = model
+        self.catalog = catalog
+        self.grounding: Grounding = grounding
+        self._profile = profile or Profile()
+        self._strategy = strategy or ZeroShot(self._profile.detail)
+        self._ranker: Ranker = ranker or LinearRanker()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str] | LanguageModel | None = None,
+        adapter: str | os.PathLike[str] | None = None,
+        catalog: str | os.PathLike[str] | Catalog | None = None,
+        *,
+        revision: str | None = None,
+        quantization: Literal["4bit", "8bit"] | None = None,
+        dtype: str = "auto",
+        device: str = "auto",
+        chat_template_from: str | None = None,
+        trust_remote_code: bool = False,
+        grounding: Grounding = "constrained",
+        strategy: Strategy | None = None,
+        ranker: Ranker | None = None,
+    ) -> Recommender:
+        """Load a recommender.
+
+        Parameters
+        ----------
+        model: a Hub id or folder of a causal language model; None for the embedded one.
+        adapter: a Hub id or folder of a LoRA adapter for it.
+        catalog: a folder that ``Catalog.save`` or a build wrote; None for the embedded films.
+        quantization: "4bit" or "8bit" loads the weights so (bitsandbytes).
+        chat_template_from: take the chat template of another tokenizer.
+        trust_remote_code: run code that comes with the model. Off unless asked for.
+
+        Raises
+        ------
+        ModelError: the model or the adapter cannot be loaded.
+        CatalogError: the catalogue cannot be opened.
+        MissingExtraError: an optional package is needed.
+        """
+        from llmrec.catalog import Catalog
+
+        profile = None
+        if model is None or isinstance(model, (str, os.PathLike)):
+            from llmrec.models.local import EMBEDDED, LocalModel
+
+            profile = Profile.read(model or EMBEDDED, revision=revision)
+            model = LocalModel.from_pretrained(
+                model,
+                adapter=adapter,
+                revision=revision,
+                quantization=quantization,
+                dtype=dtype,
+                device=device,
+                chat_template_from=chat_template_from,
+                trust_remote_code=trust_remote_code,
+            )
+        if catalog is None:
+            catalog = Catalog.embedded()
+        elif not isinstance(catalog, Catalog):
+            catalog = Catalog.open(catalog)
+        return cls(
+            model, catalog, grounding=grounding, strategy=strategy, ranker=ranker, profile=profile
+        )
+
+    # -- what a user calls --------------------------------------------------------------------
+
+    def understand(self, conversation: ConversationLike) -> Preferences:
+        """What was understood of a conversation."""
+        return self._understand([Conversation.of(conversation)])[0].preferences
+
+    @overload
+    def recommend(
+        self,
+        conversation: str | Conversation,
+        k: int = ...,
+        *,
+        preferences: Preferences | None = ...,
+        repeat: bool = ...,
+    ) -> list[Recommendation]: ...
+    @overload
+    def recommend(
+        self,
+        conversation: Sequence[Any],
+        k: int = ...,
+        *,
+        preferences: Preferences | None = ...,
+        repeat: bool = ...,
+    ) -> Any: ...
+
+    def recommend(
+        self,
+        conversation: Any,
+        k: int = 5,
+        *,
+        preferences: Preferences | None = None,
+        repeat: bool = False,
+    ) -> Any:
+        """The best items for a conversation, best first.
+
+        Parameters
+        ----------
+        conversation: a text, a list of messages or a Conversation; or a list of those, which
+            gives a list of results, each the same as alone.
+        k: how many at most (1 to 100); fewer where fewer meet the wishes.
+        preferences: use these instead of understanding the conversation.
+        repeat: whether items already shown or named may come again. What was seen or disliked
+            never does.
+
+        Raises
+        ------
+        InputError: an empty conversation, an over-long message, a k out of range.
+        """
+        batch = _as_batch(conversation)
+        replies = self._chat(batch or [Conversation.of(conversation)], k, preferences, repeat)
+        found = [list(r.recommendations) for r in replies]
+        return found if batch is not None else found[0]
+
+    def chat(
+        self,
+        conversation: Any,
+        k: int = 5,
+        *,
+        preferences: Preferences | None = None,
+        repeat: bool = False,
+    ) -> Any:
+        """A whole Reply to a conversation; a list of them for a list of conversations.
+
+        Parameters as for ``recommend``.
+        """
+        batch = _as_batch(conversation)
+        replies = self._chat(batch or [Conversation.of(conversation)], k, preferences, repeat)
+        done = [
+            self._with_prose(c, r)
+            for c, r in zip(batch or [Conversation.of(conversation)], replies, strict=True)
+        ]
+        return done if batch is not None else done[0]
+
+    def stream(
+        self,
+        conversation: ConversationLike,
+        k: int = 5,
+        *,
+        preferences: Preferences | None = None,
+        repeat: bool = False,
+    ) -> Iterator[Event]:
+        """The reply as it happens: preferences, recommendations, pieces of text, the whole.
+
+        Closing the iterator stops the model within a step. Parameters as for ``recommend``.
+        """
+        asked = Conversation.of(conversation)
+        _check_k(k)
+        understood = self._prepare([asked], preferences)[0]
+        yield Event("preferences", preferences=understood.preferences)
+        plan = self._plan(asked, understood, repeat)
+        reply = self._rank([plan], k)[0]
+        yield Event("recommendations", recommendations=reply.recommendations)
+        text = ""
+        removed: list[str] = []
+        for piece in self._prose(asked, reply, removed):
+            text += piece
+            yield Event("text", text=piece)
+        yield Event("reply", reply=dataclasses.replace(reply, text=text or reply.text))
+
+    def chips(self, conversation: ConversationLike, k: int = 4) -> list[str]:
+        """Short messages that a user may want to send next, each of which leads somewhere.
+
+        Parameters
+        ----------
+        conversation: with the assistant's last turn and the items it showed in it.
+        k: how many at most.
+        """
+        said = (
+            conversation
+            if isinstance(conversation, Conversation)
+            else Conversation.of(conversation)
+        )
+        shown = said.messages[-1].items if said.messages else ()
+        language = self.understander.language(said)
+        genres = Counter(g for i in self.catalog.get_many(shown) for g in i.genres)
+        asked = [said.add(Message("user", text)) for text in chip_texts(genres, language)]
+        plans = [
+            self._plan(c, u, False) for c, u in zip(asked, self._understand(asked), strict=True)
+        ]
+        good = [p.conversation.messages[-1].content for p in plans if p.rows.size and not p.relaxed]
+        return good[:k]
+
+    # -- the steps ----------------------------------------------------------------------------
+
+    def _chat(
+        self,
+        conversations: Sequence[Conversation],
+        k: int,
+        preferences: Preferences | None,
+        repeat: bool,
+    ) -> list[Reply]:
+        _check_k(k)
+        understood = self._prepare(conversations, preferences)
+        plans = [self._plan(c, u, repeat) for c, u in zip(conversations, understood, strict=True)]
+        return self._rank(plans, k)
+
+    def _prepare(
+        self, conversations: Sequence[Conversation], preferences: Preferences | None
+    ) -> list[Understood]:
+        if preferences is None:
+            return self._understand(conversations)
+        return [Understood(preferences, (), 0) for _ in conversations]
+
+    def _understand(self, conversations: Sequence[Conversation]) -> list[Understood]:
+        for c in conversations:
+            for i in (*c.liked, *c.disliked, *c.seen, *c.mentioned):
+                self.catalog.get(i)  # raises for an id that is not in the catalogue
+        return self.understander.understand(conversations)
+
+    @cached_property
+    def understander(self) -> Understander:
+        """The understanding step, to be used alone."""
+        lexicon = Lexicon(iter(self.catalog), this_year=datetime.date.today().year)
+        return Understander(
+            lexicon,
+            self.catalog.get,
+            self.model,
+            lead=self._profile.lead,
+            detail=self._profile.detail,
+        )
+
+    @cached_property
+    def _content(self) -> ContentIndex:
+        return ContentIndex(iter(self.catalog))
+
+    @cached_property
+    def _trie(self) -> TitleTrie:
+        return title_trie(self._scoring(), self.catalog.titles, terminator=TITLE_END)
+
+    def _scoring(self) -> ScoringModel:
+        return self.model  # type: ignore[return-value]  # checked by the constructor
+
+    def _plan(self, conversation: Conversation, understood: Understood, repeat: bool) -> _Plan:
+        p = understood.preferences
+        unwanted = {*p.seen, *p.dislikes, *conversation.seen, *conversation.disliked}
+        named = {*p.likes, *p.similar_to, *conversation.liked, *conversation.mentioned}
+        for marked in understood.marked:
+            named |= {s.values[0] for s in marked.spans if s.kind == "title"}
+        excluded = frozenset(unwanted if repeat else unwanted | named)
+        asked = wishes(p)
+        rows = self.catalog.filter(p, exclude=tuple(sorted(excluded)))
+        relaxed: tuple[Wish, ...] = ()
+        if not rows.size and asked:
+            relaxed = self._relax(p, asked, excluded)
+            eased = p
+            for w in relaxed:
+                eased = without(eased, w)
+            rows = self.catalog.filter(eased, exclude=tuple(sorted(excluded)))
+        return _Plan(conversation, p, asked, relaxed, rows, excluded)
+
+    def _relax(
+        self, preferences: Preferences, asked: tuple[Wish, ...], excluded: frozenset[str]
+    ) -> tuple[Wish, ...]:
+        """The fewest wishes to give up so that something is left, the least weighty first."""
+        open_to = np.zeros(len(self.catalog), dtype=bool)
+        open_to[self.catalog.filter(None, exclude=tuple(sorted(excluded)))] = True
+        masks = []
+        for w in asked:
+            mask = np.zeros(len(self.catalog), dtype=bool)
+            mask[self.catalog.filter(_only(preferences, w))] = True
+            masks.append(mask)
+        order = sorted(range(len(asked)), key=lambda i: _weight(asked[i]))
+        for n in range(1, min(3, len(asked)) + 1):
+            best: tuple[float, tuple[int, ...]] | None = None
+            for dropped in itertools.combinations(order, n):
+                kept = [masks[i] for i in range(len(asked)) if i not in dropped]
+                left = open_to & np.logical_and.reduce(kept) if kept else open_to
+                cost = sum(_weight(asked[i]) for i in dropped)
+                if left.any() and (best is None or cost < best[0]):
+                    best = (cost, dropped)
+            if best:
+                return tuple(asked[i] for i in sorted(best[1]))
+        given_up: list[int] = []
+        left = open_to.copy()
+        for i in reversed(order):  # keep the weightiest that still go together
+            if (left & masks[i]).any():
+                left &= masks[i]
+            else:
+                given_up.append(i)
+        return tuple(asked[i] for i in sorted(given_up))
+
+    def _rank(self, plans: Sequence[_Plan], k: int) -> list[Reply]:
+        if self.grounding == "match":
+            return [
+                self._match(p, text, k)
+                for p, text in zip(plans, self._written(plans, k), strict=True)
+            ]
+        others = [self._signals(p) for p in plans]
+        rows = [self._shortlist(p, s) for p, s in zip(plans, others, strict=True)]
+        model_scores = self._model_scores(plans, rows)
+        replies = []
+        for plan, own, signals, lm in zip(plans, rows, others, model_scores, strict=True):
+            here = {name: values[own].astype(np.float64) for name, values in signals.items()}
+            here["model"] = _standardised(lm)
+            usable = np.isfinite(lm)
+            utility = self._ranker(here)
+            own, utility = own[usable], utility[usable]
+            if own.size:
+                utility = utility - utility.max()
+                scores = utility - math.log(float(np.exp(utility).sum()))
+                best = np.lexsort((own, -scores))[:k]
+            else:
+                scores, best = utility, np.zeros(0, dtype=np.int64)
+            items = self.catalog.items_at(own[best])
+            replies.append(self._reply(plan, items, scores[best].tolist(), k))
+        return replies
+
+    def _signals(self, plan: _Plan) -> dict[str, npt.NDArray[np.float32]]:
+        """Every signal but the model's, over the whole catalogue: float32 [n] each."""
+        p = plan.preferences
+        n = len(self.catalog)
+        signals = {"popularity": self.catalog.popularity}
+        if p.similar_to or p.likes:
+            signals["similar"] = self._content.to(self.catalog.rows(p.similar_to + p.likes))
+        if p.dislikes:
+            signals["disliked"] = self._content.to(self.catalog.rows(p.dislikes))
+        if p.keywords:
+            share = np.zeros(n, dtype=np.float32)
+            for keyword in p.keywords:
+                share[self.catalog.filter(Preferences(keywords_out=(keyword,)))] -= 1.0
+            signals["keywords"] = 1.0 + share / len(p.keywords)
+        if p.text:
+            found = self.catalog.scores(p.text)
+            signals["text"] = found / max(float(found.max()), 1e-9)
+        return signals
+
+    def _shortlist(
+        self, plan: _Plan, signals: Mapping[str, npt.NDArray[np.float32]]
+    ) -> npt.NDArray[np.int32]:
+        """The candidates whose titles are scored: all, or the best by each signal."""
+        if plan.rows.size <= WHOLE_CATALOGUE:
+            return plan.rows
+        chosen = [
+            plan.rows[np.argsort(-s[plan.rows], kind="stable")[:SHORTLIST]]
+            for s in signals.values()
+        ]
+        return np.unique(np.concatenate(chosen)).astype(np.int32)
+
+    def _prompts(self, plans: Sequence[_Plan]) -> list[list[int]]:
+        model = self._scoring()
+        out = []
+        for plan in plans:
+            p = plan.preferences
+            named = self.catalog.get_many((*p.similar_to, *p.likes, *p.dislikes, *p.seen))
+            titles = {i.id: i.title for i in named}
+            messages = recommend_prompt(plan.conversation, p, titles, strategy=self._strategy)
+            out.append(model.prompt_ids(messages, LIST_PREFIX))
+        return out
+
+    def _model_scores(
+        self, plans: Sequence[_Plan], rows: Sequence[npt.NDArray[np.int32]]
+    ) -> list[Array]:
+        """The model's log-probability of each candidate's title: float64 [candidates] per plan."""
+        return score_titles(self._scoring(), self._prompts(plans), self._trie, rows)
+
+    def search(self, conversation: ConversationLike, k: int = 10) -> list[tuple[Item, float]]:
+        """The model's own top ``k`` titles over all candidates, exact, with log-probabilities.
+
+        This is the constrained search alone, without the other signals.
+        """
+        asked = Conversation.of(conversation)
+        plan = self._plan(asked, self._understand([asked])[0], False)
+        ranking = rank_titles(
+            self._scoring(), self._prompts([plan]), self._trie, k, allowed=[plan.rows]
+        )[0]
+        return list(
+            zip(self.catalog.items_at(ranking.rows), ranking.logprobs.tolist(), strict=True)
+        )
+
+    def _written(self, plans: Sequence[_Plan], k: int) -> list[str]:
+        prompts = []
+        for plan in plans:
+            p = plan.preferences
+            named = self.catalog.get_many((*p.similar_to, *p.likes, *p.dislikes, *p.seen))
+            titles = {i.id: i.title for i in named}
+            prompts.append(
+                recommend_prompt(plan.conversation, p, titles, strategy=self._strategy, k=k)
+            )
+        return self.model.generate(prompts, max_new_tokens=24 * k)
+
+    def _match(self, plan: _Plan, text: str, k: int) -> Reply:
+        """A list that the model wrote, matched back to the catalogue."""
+        items: list[Item] = []
+        ungrounded: list[str] = []
+        for title in parse_titles(text):
+            item = self.catalog.match_title(title).item
+            if item is None:
+                ungrounded.append(title)
+            elif item.id not in plan.excluded and item not in items:
+                items.append(item)
+        items = items[:k]
+        weights = [1.0 / r for r in range(1, len(items) + 1)]
+        scores = [math.log(w / sum(weights)) for w in weights]
+        reply = self._reply(dataclasses.replace(plan, relaxed=()), items, scores, k)
+        return dataclasses.replace(reply, ungrounded=tuple(ungrounded))
+
+    def _reply(self, plan: _Plan, items: Sequence[Item], scores: Sequence[float], k: int) -> Reply:
+        p = plan.preferences
+        language = p.language
+        near_ids = p.similar_to + p.likes
+        near = self.catalog.get_many(near_ids)
+        recommendations = []
+        for rank, (item, score) in enumerate(zip(items, scores, strict=True), 1):
+            met = [w for w in plan.asked if w.met_by(item)]
+            missed = [w for w in plan.asked if not w.met_by(item)]
+            recommendations.append(
+                Recommendation(
+                    item,
+                    rank,
+                    score,
+                    reason(item, p, met, self._nearest(item, near), language),
+                    wish_labels(met, language),
+                    wish_labels(missed, language),
+                )
+            )
+        text = reply_text(recommendations, p, plan.asked, plan.relaxed, k)
+        confidence = min(1.0, float(np.exp(list(scores)).sum())) if scores else 0.0
+        return Reply(text, tuple(recommendations), p, tuple(items), confidence)
+
+    def _nearest(self, item: Item, named: Sequence[Item]) -> Item | None:
+        if not named:
+            return None
+        row = self.catalog.rows([item.id])
+        to_item = self._content.to(row)
+        return max(named, key=lambda n: float(to_item[self.catalog.rows([n.id])[0]]))
+
+    # -- prose --------------------------------------------------------------------------------
+
+    def _with_prose(self, conversation: Conversation, reply: Reply) -> Reply:
+        if not self._profile.writes or not reply.recommendations:
+            return reply
+        text = "".join(self._prose(conversation, reply, []))
+        return dataclasses.replace(reply, text=text or reply.text)
+
+    def _prose(self, conversation: Conversation, reply: Reply, removed: list[str]) -> Iterator[str]:
+        """The words around the list: the model's, sentence by sentence where grounded."""
+        if not self._profile.writes or not reply.recommendations:
+            yield from re.findall(r"\S+\s*", reply.text)
+            return
+        chosen = [r.item for r in reply.recommendations]
+        said = " ".join(m.content for m in conversation.messages)
+        allowed = {i.id for i in chosen} | {
+            s.values[0] for s in self.understander.lexicon.mark(said).spans if s.kind == "title"
+        }
+        pieces = self.model.stream(
+            reply_prompt(conversation, reply.preferences, chosen), max_new_tokens=220
+        )
+        for sentence in _sentences(pieces):
+            strangers = [
+                s.values[0]
+                for s in self.understander.lexicon.mark(sentence).spans
+                if s.kind in ("title", "unknown") and s.values[0] not in allowed
+            ]
+            if strangers:
+                removed += strangers
+            else:
+                yield sentence
+
+
+def _sentences(pieces: Iterable[str]) -> Iterator[str]:
+    """Text pieces joined into whole sentences, as soon as each is complete."""
+    buffer = ""
+    for piece in pieces:
+        buffer += piece
+        while m := re.search(r"[.!?…]+[\"”»)]*\s+|\n+", buffer):
+            yield buffer[: m.end()]
+            buffer = buffer[m.end() :]
+    if buffer:
+        yield buffer
+
+
+def _as_batch(conversation: Any) -> list[Conversation] | None:
+    """A list of conversations, or None where a single one was given."""
+    if not isinstance(conversation, (list, tuple)) or not conversation:
+        return None
+    if isinstance(conversation[0], (Message, Mapping)):
+        return None
+    return [Conversation.of(c) for c in conversation]
+
+
+def _check_k(k: int) -> None:
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
+        raise InputError(f"k is {k!r}: ask for 1 to {MAX_K} items")
+
+
+def _only(preferences: Preferences, wish: Wish) -> Preferences:
+    value: Any = wish.values
+    if wish.attribute in ("year", "runtime"):
+        value = int(wish.values[0])
+    return Preferences(**{wish.field: value})
+
+
+# What is given up first when nothing meets every wish.
+_WEIGHTS = {
+    "runtime_min": 1.0, "runtime_max": 1.0, "year_min": 1.2, "year_max": 1.2, "languages": 1.5,
+    "keywords_out": 1.6, "countries": 1.8, "genres": 2.0, "genres_any": 2.2, "people": 2.6,
+    "people_any": 2.6, "directors": 2.6, "genres_out": 3.0, "countries_out": 3.0,
+    "languages_out": 3.0, "people_out": 3.2,
+}  # fmt: skip
+
+
+def _weight(wish: Wish) -> float:
+    return _WEIGHTS[wish.field]
+
+
+def _standardised(values: Array) -> Array:
+    finite = values[np.isfinite(values)]
+    if finite.size < 2 or float(finite.std()) == 0.0:
+        return np.zeros_like(values)
+    return np.where(np.isfinite(values), (values - finite.mean()) / finite.std(), 0.0)

@@ -1,0 +1,1 @@
+"""Training: from examples to tuned models."""

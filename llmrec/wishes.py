@@ -1,0 +1,93 @@
+"""Wish: one hard condition of a set of Preferences, which an item meets or does not.
+
+The single meaning of every hard wish: the catalogue's filters, the reasons shown, relaxation and
+the measurement of constraint satisfaction all come from here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from llmrec.titles import fold
+from llmrec.types import Item, Preferences
+
+__all__ = ["Wish", "meets_all", "wishes", "without"]
+
+_ALL = ("genres", "people", "directors")
+_ANY = ("genres_any", "people_any", "countries", "languages")
+_OUT = ("genres_out", "people_out", "countries_out", "languages_out", "keywords_out")
+_BOUNDS = ("year_min", "year_max", "runtime_min", "runtime_max")
+
+_fold = lru_cache(maxsize=65536)(fold)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One hard condition.
+
+    Attributes
+    ----------
+    field: the field of Preferences it comes from.
+    values: the names or the one number (as a text) asked for; of several, one is enough for the
+        ``_any`` fields, countries and languages.
+    """
+
+    field: str
+    values: tuple[str, ...]
+
+    @property
+    def attribute(self) -> str:
+        """The attribute of Item that the wish looks at."""
+        name = self.field
+        for suffix in ("_any", "_out", "_min", "_max"):
+            name = name.removesuffix(suffix)
+        return name
+
+    @property
+    def negative(self) -> bool:
+        """Whether the wish is that none of the values occurs."""
+        return self.field in _OUT
+
+    def met_by(self, item: Item) -> bool:
+        """Whether ``item`` meets the wish. An item without the fact meets no positive wish."""
+        if self.field in _BOUNDS:
+            actual = getattr(item, self.attribute)
+            if actual is None:
+                return False
+            bound = int(self.values[0])
+            return bool(actual >= bound if self.field.endswith("_min") else actual <= bound)
+        have = {_fold(v) for v in getattr(item, self.attribute)}
+        hit = any(_fold(v) in have for v in self.values)
+        return not hit if self.negative else hit
+
+
+def wishes(preferences: Preferences) -> tuple[Wish, ...]:
+    """The hard conditions of ``preferences``, in a fixed order."""
+    out: list[Wish] = []
+    for name in _ALL:
+        out += (Wish(name, (v,)) for v in getattr(preferences, name))
+    for name in _ANY:
+        if values := getattr(preferences, name):
+            out.append(Wish(name, values))
+    for name in _BOUNDS:
+        if (bound := getattr(preferences, name)) is not None:
+            out.append(Wish(name, (str(bound),)))
+    for name in _OUT:
+        out += (Wish(name, (v,)) for v in getattr(preferences, name))
+    return tuple(out)
+
+
+def without(preferences: Preferences, wish: Wish) -> Preferences:
+    """The preferences with one wish given up."""
+    if wish.field in _BOUNDS:
+        return dataclasses.replace(preferences, **{wish.field: None})  # type: ignore[arg-type]
+    left = tuple(v for v in getattr(preferences, wish.field) if v not in wish.values)
+    return dataclasses.replace(preferences, **{wish.field: left})  # type: ignore[arg-type]
+
+
+def meets_all(item: Item, conditions: Iterable[Wish]) -> bool:
+    """Whether ``item`` meets every one of the wishes."""
+    return all(w.met_by(item) for w in conditions)
