@@ -122,12 +122,15 @@ def read_redial(catalog: Catalog, folder: Path) -> list[Case]:
         row = wanted.get(record["conversationId"])
         if row is None:
             continue
-        films = {k: " ".join(v.split()) for k, v in dict(record["movieMentions"] or {}).items() if v}
+        mentions = dict(record["movieMentions"] or {})
+        films = {k: " ".join(v.split()) for k, v in mentions.items() if v}
         messages = []
         for m in record["messages"][: row["messages"]]:
             user = m["senderWorkerId"] == record["initiatorWorkerId"]
             ids = [labels.id(films[i]) for i in re.findall(r"@(\d+)", m["text"]) if i in films]
-            text = re.sub(r"@(\d+)", lambda f: films.get(f[1], f[0]), m["text"])
+            text = m["text"]
+            for number, film in films.items():
+                text = text.replace(f"@{number}", film)
             shown = () if user else tuple(i for i in ids if i in catalog)
             messages.append(Message("user" if user else "assistant", text, shown))
         gold = {
@@ -201,8 +204,13 @@ def satisfaction(recommender: Recommender, cases: Sequence[Case], k: int = 5) ->
     )
     returned = sum(len(found) for found in lists)
     empty = sum(not found for found in lists)
-    return {"requests": len(answerable), "returned": returned, "satisfied": round(good / max(returned, 1), 4),
-            "empty": empty, "empty_share": round(empty / max(len(answerable), 1), 4)}  # fmt: skip
+    return {
+        "requests": len(answerable),
+        "returned": returned,
+        "satisfied": round(good / max(returned, 1), 4),
+        "empty": empty,
+        "empty_share": round(empty / max(len(answerable), 1), 4),
+    }
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -239,10 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             shown += 1
             print(f"\n{c.id} " + " || ".join(m.content for m in c.conversation.messages))
             print("  missed", sorted(g - h), "\n  wrong ", sorted(h - g))
-    met = {
-        kind: satisfaction(recommender, [c for c in cases if c.kind == kind])
-        for kind in KINDS
-    }
+    met = {kind: satisfaction(recommender, [c for c in cases if c.kind == kind]) for kind in KINDS}
     for kind, row in met.items():
         print(kind, row)
     if args.json:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from llmrec.lexicon import Marked, Span
@@ -243,7 +244,7 @@ def read_cues(marked: Marked, language: str, *, first: bool) -> Reading:
             s.end <= at and any(o.kind == s.kind and o.start >= at for o in spans) for at in turned
         ):
             role, sure = "none", True  # taken back in the same breath
-        if s.mark not in guesses or roles[s.mark] is None or "none" == roles[s.mark]:
+        if s.mark not in guesses or roles[s.mark] is None or roles[s.mark] == "none":
             guesses[s.mark] = role
             roles[s.mark] = role if sure else None
         if (
@@ -288,7 +289,7 @@ def _spread_over_lists(
 ) -> None:
     """In "A and B, loved both" what is said after the last title is said of all of them."""
     titles = [s for s in spans if s.kind == "title"]
-    for before, s in reversed(list(zip(titles, titles[1:], strict=False))):
+    for before, s in reversed(list(pairwise(titles))):
         if not _CONNECT.match(text[before.end : s.start]) or "\x00" in text[before.end : s.start]:
             continue
         tail = _HARD_END.split(text[s.end :])[0]

@@ -274,9 +274,9 @@ class Lexicon:
 
         Returns
         -------
-        Marked: ``text`` holds ``<t1>`` for the first title, ``<p1>`` a person, ``#horror`` a
-        genre, ``~newer`` a critique of what was shown, ``<y1>`` years, ``<d1>`` a running time, ``<c1>`` a country, ``<l1>`` a language,
-        ``<k1>`` a theme, ``<u1>`` a name that the catalogue does not know.
+        Marked: ``text`` holds ``[t1]`` for the first title, ``[p1]`` a person, ``#horror`` a
+        genre, ``~newer`` a critique of what was shown, ``[y1]`` years, ``[d1]`` a running time, ``[c1]`` a country, ``[l1]`` a language,
+        ``[k1]`` a theme, ``[u1]`` a name that the catalogue does not know.
         """
         spans = sorted(self._find(message, shown), key=lambda s: s.start)
         counts: Counter[str] = Counter()
@@ -289,7 +289,7 @@ class Lexicon:
             else:
                 letter = _LETTER[s.kind]
                 counts[letter] += 1
-                mark = f"<{letter}{counts[letter]}>"
+                mark = f"[{letter}{counts[letter]}]"
             marked.append(replace(s, mark=mark))
             parts += [message[at : s.start], mark]
             at = s.end

@@ -326,7 +326,7 @@ class Understander:
     def _criticise(self, state: Preferences, critique: str, turn: _Turn) -> Preferences:
         """A wish relative to a film: one named in the message, else the first one shown."""
         compared = re.findall(
-            rf"~{critique}\s+(?:than|(?:do )?que|de lo que)\s+(<t\d+>)", turn.marked.text
+            rf"~{critique}\s+(?:than|(?:do )?que|de lo que)\s+(\[t\d+\])", turn.marked.text
         )
         titles = [s for s in turn.marked.spans if s.kind == "title"]
         titles.sort(key=lambda s: s.mark not in compared)
@@ -411,7 +411,7 @@ def _join(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
 
 def _free_text(marked: Marked) -> str:
     """The words of a message that nothing else was made of, for the text search."""
-    rest = re.sub(r"<\w\d+>|[#~][\w-]+", " ", marked.text)
+    rest = re.sub(r"\[\w\d+\]|[#~][\w-]+", " ", marked.text)
     return " ".join(
         w.key
         for w in words(rest)

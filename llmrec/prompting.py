@@ -42,11 +42,12 @@ _UNDERSTAND_BRIEF = "roles"
 _UNDERSTAND_FULL = """\
 You read what a user of a film recommender says. Names and wishes in the message were replaced by \
 marks. Answer with one JSON object that gives each mark its role:
-- <t1>, <t2>, ... are film titles: "similar" (wants films like it), "liked", "disliked", "seen" \
+- [t1], [t2], ... are film titles: "similar" (wants films like it), "liked", "disliked", "seen" \
 (has seen it, no opinion), "none" (only mentioned).
-- <p1>, ... are people: "yes" (wanted), "director" (wanted as the director), "no" (not wanted), "none".
-- #genre, <k1> (a theme), <c1> (a country), <l1> (a spoken language): "yes", "no" or "none".
-- <y1> (years), <d1> (running time), ~newer and the like (compared with what was shown), <u1> (a \
+- [p1], ... are people: "yes" (wanted), "director" (wanted as the director), "no" (not wanted) \
+or "none".
+- #genre, [k1] (a theme), [c1] (a country), [l1] (a spoken language): "yes", "no" or "none".
+- [y1] (years), [d1] (running time), ~newer and the like (compared with what was shown), [u1] (a \
 name that is not known): "yes" or "none".
 "turn" says how the message stands to the ones before: "add" (further wishes), "replace" (these \
 wishes instead of the earlier ones), "reset" (start over)."""

@@ -338,9 +338,9 @@ def _runtimes(text: str) -> list[Quantity]:
         bare = not any(
             m[g] for g in ("max", "less", "min", "more", "orless", "ormore", "about", "dim")
         )
-        if bare and not _OF_A_FILM.search(text[max(0, m.start() - 14) : m.end() + 12]):
-            if len(text.split()) > 8:
-                continue  # "I have been looking for an hour"
+        near = text[max(0, m.start() - 14) : m.end() + 12]
+        if bare and len(text.split()) > 8 and not _OF_A_FILM.search(near):
+            continue  # "I have been looking for an hour"
         low: int | None = None
         high: int | None = None
         if m["dim"] and not (m["min"] or m["more"]):
@@ -360,8 +360,8 @@ def _runtimes(text: str) -> list[Quantity]:
         found.append(Quantity(m.start(), m.end(), "runtime", low, high))
     for m in _RUNTIME_RANGE.finditer(text):
         high = _minutes(_Suffixed(m, "_b"))  # type: ignore[arg-type]
-        bare = int(m["low"] or 0) * (1 if m["m7_b"] else 60)
-        low = bare or _minutes(_Suffixed(m, "_a"))  # type: ignore[arg-type]
+        stated = int(m["low"] or 0) * (1 if m["m7_b"] else 60)
+        low = stated or _minutes(_Suffixed(m, "_a"))  # type: ignore[arg-type]
         if low < high:
             found.append(Quantity(m.start(), m.end(), "runtime", low, high))
     for m in _VAGUE_RUNTIME.finditer(text):

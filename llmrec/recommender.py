@@ -87,7 +87,8 @@ class LinearRanker:
     def __call__(self, signals: Mapping[str, Array]) -> Array:
         """The weighted sum: float64 [candidates]."""
         weights = dataclasses.asdict(self)
-        return np.sum([weights[name] * values for name, values in signals.items()], axis=0)
+        parts = [weights[name] * values for name, values in signals.items()]
+        return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -481,7 +482,7 @@ class Recommender:
             signals["keywords"] = 1.0 + share / len(p.keywords)
         if p.text:
             found = self.catalog.scores(p.text)
-            signals["text"] = found / max(float(found.max()), 1e-9)
+            signals["text"] = (found / max(float(found.max()), 1e-9)).astype(np.float32)
         return signals
 
     def _shortlist(

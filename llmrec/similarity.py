@@ -78,4 +78,5 @@ class ContentIndex:
             own = self._flat[self._ends[row] : self._ends[row + 1]]
             shared[own] = self._weight[own]
             total += self._sums(shared) / (self._norm * self._norm[row])
-        return total / np.float32(max(len(rows), 1))
+        total /= max(len(rows), 1)
+        return total

@@ -1,4 +1,4 @@
-"""Profile hides where it is written down how a model is best used: ``llmrec.json`` in its folder."""
+"""Profile hides where it stands how a model is best used: ``llmrec.json`` in its folder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Profile:
         """
         file: Any = Path(model) / FILE
         if not Path(model).is_dir():
-            from transformers.utils import cached_file
+            from transformers.utils.hub import cached_file
 
             file = cached_file(
                 str(model),

@@ -150,7 +150,7 @@ def _fill(text: str, rng: random.Random) -> tuple[Marked, dict[str, str]]:
             mark = ("#" if kind == "genre" else "~") + free[kind].pop()
         else:
             counts[kind] = counts.get(kind, 0) + 1
-            mark = f"<{LETTERS[kind]}{counts[kind]}>"
+            mark = f"[{LETTERS[kind]}{counts[kind]}]"
         spans.append(Span(m.start(), m.end(), kind, mark=mark))  # type: ignore[arg-type]
         roles[mark] = role
         parts += [text[at : m.start()], mark]
@@ -158,7 +158,7 @@ def _fill(text: str, rng: random.Random) -> tuple[Marked, dict[str, str]]:
     return Marked(text, tuple(spans), "".join([*parts, text[at:]])), roles
 
 
-_MARKS = re.compile(r"(<\w\d+>|[#~][\w-]+)")
+_MARKS = re.compile(r"(\[\w\d+\]|[#~][\w-]+)")
 
 
 def _roughen(text: str, rng: random.Random) -> str:

@@ -42,18 +42,18 @@ class ScratchConfig:
     """
 
     vocabulary: int = 4096
-    hidden: int = 192
+    hidden: int = 160
     layers: int = 4
     heads: int = 4
-    intermediate: int = 512
+    intermediate: int = 448
     context: int = 512
     minutes: float = 60.0
-    max_steps: int = 30_000
-    tokens_per_batch: int = 4096
+    max_steps: int = 100_000
+    tokens_per_batch: int = 2048
     learning_rate: float = 2e-3
     warmup: int = 150
     weight_decay: float = 0.05
-    understanding_share: float = 0.5
+    understanding_share: float = 0.65
     checkpoint_every: float = 120.0
     seed: int = 20
     threads: int = 0
