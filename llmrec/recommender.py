@@ -470,7 +470,7 @@ class Recommender:
         """Every signal but the model's, over the whole catalogue: float32 [n] each."""
         p = plan.preferences
         n = len(self.catalog)
-        signals = {"popularity": self.catalog.popularity}
+        signals: dict[str, npt.NDArray[np.float32]] = {"popularity": self.catalog.popularity}
         if p.similar_to or p.likes:
             signals["similar"] = self._content.to(self.catalog.rows(p.similar_to + p.likes))
         if p.dislikes:
@@ -482,7 +482,7 @@ class Recommender:
             signals["keywords"] = 1.0 + share / len(p.keywords)
         if p.text:
             found = self.catalog.scores(p.text)
-            signals["text"] = (found / max(float(found.max()), 1e-9)).astype(np.float32)
+            signals["text"] = found / np.float32(max(float(found.max()), 1e-9))
         return signals
 
     def _shortlist(

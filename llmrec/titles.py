@@ -36,7 +36,8 @@ MAX_WORDS = 14
 
 def fold(text: str) -> str:
     """Lower-case, without accents and apostrophes, other punctuation as single blanks."""
-    text = unicodedata.normalize("NFKD", text.lower().translate(_APOSTROPHES).translate(_SPECIAL))
+    text = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES)).lower()
+    text = text.translate(_APOSTROPHES).translate(_SPECIAL)
     kept = [c if c.isalnum() else " " for c in text if not unicodedata.combining(c)]
     return " ".join("".join(kept).split())
 

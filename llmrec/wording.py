@@ -24,7 +24,7 @@ __all__ = [
 
 _T = {
     "en": {
-        "with": "with {}", "without": "no {}", "without_person": "without {}", "directed": "directed by {}",
+        "with": "with {}", "without": "no {}", "avoid": "avoiding: {}", "without_person": "without {}", "directed": "directed by {}",
         "year": "from {}", "years": "from {} to {}", "year_min": "from {} on", "year_max": "until {}",
         "runtime_min": "at least {}", "runtime_max": "at most {}", "from_country": "from {}",
         "not_from": "not from {}", "in": "in {}", "not_in": "not in {}", "or": " or ", "and": " and ",
@@ -39,7 +39,7 @@ _T = {
         "excluded": "I left out what you have seen or did not like.",
     },
     "pt": {
-        "with": "com {}", "without": "sem {}", "without_person": "sem {}", "directed": "com direção de {}",
+        "with": "com {}", "without": "sem {}", "avoid": "evitando: {}", "without_person": "sem {}", "directed": "com direção de {}",
         "year": "de {}", "years": "de {} a {}", "year_min": "de {} em diante", "year_max": "até {}",
         "runtime_min": "no mínimo {}", "runtime_max": "no máximo {}", "from_country": "origem: {}",
         "not_from": "fora: {}", "in": "em {}", "not_in": "não em {}", "or": " ou ", "and": " e ",
@@ -54,7 +54,7 @@ _T = {
         "excluded": "Deixei de fora o que você já viu ou não gostou.",
     },
     "es": {
-        "with": "con {}", "without": "sin {}", "without_person": "sin {}", "directed": "con dirección de {}",
+        "with": "con {}", "without": "sin {}", "avoid": "evitando: {}", "without_person": "sin {}", "directed": "con dirección de {}",
         "year": "de {}", "years": "de {} a {}", "year_min": "de {} en adelante", "year_max": "hasta {}",
         "runtime_min": "como mínimo {}", "runtime_max": "como máximo {}", "from_country": "origen: {}",
         "not_from": "fuera: {}", "in": "en {}", "not_in": "no en {}", "or": " o ", "and": " y ",
@@ -141,6 +141,8 @@ def wish_label(wish: Wish, language: str) -> str:
             return t["not_from" if wish.negative else "from_country"].format(named)
         case "languages":
             return t["not_in" if wish.negative else "in"].format(named)
+    if wish.attribute == "keywords":
+        return t["avoid"].format(named)
     return t["without"].format(named) if wish.negative else named
 
 
@@ -191,9 +193,10 @@ def reason(
     if item.runtime:
         facts.append(duration(item.runtime))
     if "countries" in fields:
-        facts += [display_name("country", c, language) for c in item.countries[:1]]
+        facts += [display_name("country", c, language) for c in _asked_for(item.countries, matched)]
     if "languages" in fields:
-        facts += [t["in"].format(display_name("language", c, language)) for c in item.languages[:1]]
+        spoken = _asked_for(item.languages, matched)
+        facts += [t["in"].format(display_name("language", c, language)) for c in spoken]
     asked = {v for w in matched if w.attribute == "people" and not w.negative for v in w.values}
     directors = [d for d in item.directors if d in asked or "directors" in fields]
     cast = [c for c in item.cast if c in asked]
@@ -210,6 +213,12 @@ def reason(
             else t["like"].format(name)
         )
     return ", ".join(facts)
+
+
+def _asked_for(values: Sequence[str], matched: Sequence[Wish]) -> Sequence[str]:
+    """The values that a wish names; the first one where wishes only say what is unwanted."""
+    named = {v for w in matched if not w.negative for v in w.values}
+    return [v for v in values if v in named] or values[:1]
 
 
 def _shared(item: Item, near: Item, language: str) -> list[str]:

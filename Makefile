@@ -1,0 +1,47 @@
+# The commands of llmrec. They need make and Python 3.10 or later; .venv is made when it is absent.
+# A stamp in .venv, named after the files below, says that everything they ask for is installed.
+
+PY := .venv/bin/python
+KEY := $(shell cat setup.cfg pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+READY_DEMO := .venv/.demo-$(KEY)
+READY_TEST := .venv/.test-$(KEY)
+export PYTHON
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help demo test check lint test-all bench
+.NOTPARALLEL:
+
+help:
+	@echo 'make demo      install and open the page at http://127.0.0.1:7860 (more: ARGS="--port 7861")'
+	@echo 'make test      install and run the tests (more: ARGS="-k titles -x")'
+	@echo 'make check     format, lint and types, then the tests'
+	@echo 'make test-all  the slow tests too'
+	@echo 'make bench     every measurement of benchmarks/'
+	@echo 'Another Python: make demo PYTHON=/path/to/python3'
+
+demo: $(READY_DEMO)
+	$(PY) app.py $(ARGS)
+
+test: $(READY_TEST)
+	$(PY) -m pytest --cov --cov-fail-under=90 $(ARGS)
+
+test-all: $(READY_TEST)
+	$(PY) -m pytest -m "" --cov --cov-fail-under=90 $(ARGS)
+
+lint: $(READY_TEST)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+check: lint test
+
+bench: $(READY_TEST)
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script"; done
+
+$(READY_DEMO):
+	@sh .ci/install -e '.[demo]'
+	@rm -f .venv/.demo-* && touch $@
+
+$(READY_TEST):
+	@sh .ci/install -e '.[demo,test]' peft
+	@rm -f .venv/.test-* && touch $@

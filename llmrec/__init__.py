@@ -1,0 +1,86 @@
+"""The public names of llmrec, each loaded when it is first used, so that importing is cheap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmrec._version import __version__
+
+if TYPE_CHECKING:
+    from llmrec.catalog import BuildReport, Catalog
+    from llmrec.errors import (
+        CatalogError,
+        InputError,
+        LLMRecError,
+        MissingExtraError,
+        ModelError,
+        UnknownItemError,
+    )
+    from llmrec.recommender import Recommender
+    from llmrec.titles import TitleMatch
+    from llmrec.types import (
+        Conversation,
+        Example,
+        Item,
+        Message,
+        Preferences,
+        Recommendation,
+        Reply,
+    )
+else:
+    import importlib
+
+    _HOMES = {
+        "catalog": ("BuildReport", "Catalog"),
+        "errors": (
+            "CatalogError",
+            "InputError",
+            "LLMRecError",
+            "MissingExtraError",
+            "ModelError",
+            "UnknownItemError",
+        ),
+        "recommender": ("Recommender",),
+        "titles": ("TitleMatch",),
+        "types": (
+            "Conversation",
+            "Example",
+            "Item",
+            "Message",
+            "Preferences",
+            "Recommendation",
+            "Reply",
+        ),
+    }
+
+    def __getattr__(name: str) -> object:
+        for module, names in _HOMES.items():
+            if name in names:
+                return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "BuildReport",
+    "Catalog",
+    "CatalogError",
+    "Conversation",
+    "Example",
+    "InputError",
+    "Item",
+    "LLMRecError",
+    "Message",
+    "MissingExtraError",
+    "ModelError",
+    "Preferences",
+    "Recommendation",
+    "Recommender",
+    "Reply",
+    "TitleMatch",
+    "UnknownItemError",
+    "__version__",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

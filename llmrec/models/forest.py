@@ -1,0 +1,640 @@
+"""Runner and its forests hide how a transformers model is run: caches, masks, trees and the lock.
+
+Prompts are run once. What hangs on them rides in one row of the forward pass for each prompt,
+under a mask that shows every token its own path only, with its own positions (tree attention). A
+model that does not take such masks is found out by a probe, and runs each path on a copy of the
+prompt's cache, or without any cache.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from llmrec.errors import InputError, ModelError
+from llmrec.models.base import FloatArray, Forest, Growth, IntArray
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Mode", "PathForest", "Run", "Runner", "TreeForest"]
+
+Mode = Literal["tree", "copies", "plain"]
+_Layers = list[tuple[Any, Any]]  # keys and values, [rows, heads, tokens, size] each
+
+_WORTH = 8  # a shorter common beginning is not worth looking after
+_LOGITS = 2**26  # how many of them one forward of a forest may make
+
+
+@dataclass
+class Run:
+    """Sequences that go on a token at a time, left-padded to one width.
+
+    ids: the tokens of each, without padding. pads: how many columns of padding each has.
+    cache: keys and values of all but what was never fed; None where the model has no cache.
+    """
+
+    ids: list[list[int]]
+    pads: list[int]
+    cache: Any
+
+    @property
+    def width(self) -> int:
+        """Columns of the cache."""
+        return self.pads[0] + len(self.ids[0])
+
+
+class Runner:
+    """Runs one model for everyone who asks, one forward at a time.
+
+    Parameters
+    ----------
+    model: a causal language model of transformers (or a PeftModel around one).
+    used_ids: the token ids that exist; the rest of the vocabulary is padding and gets -inf.
+    prefix_bytes: how much memory the caches of former prompts may take.
+    mode: "tree", "copies" or "plain"; None: the best of them that proves right.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        used_ids: Sequence[int],
+        *,
+        prefix_bytes: int = 2**28,
+        mode: Mode | None = None,
+    ) -> None:
+        self.model = model
+        self.lock = threading.RLock()
+        self._used = sorted(used_ids)
+        self._mode = mode
+        self._prefixes = _Prefixes(prefix_bytes)
+        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._takes = set(inspect.signature(inner.forward).parameters)
+        self._config = model.config.get_text_config()
+        self.limit: int | None = getattr(self._config, "max_position_embeddings", None)
+
+    @cached_property
+    def vocabulary(self) -> int:
+        """How many logits the model gives."""
+        return int(self.model.get_output_embeddings().out_features)
+
+    @cached_property
+    def _unused(self) -> torch.Tensor:
+        import torch
+
+        unused = np.setdiff1d(np.arange(self.vocabulary), self._used)
+        return torch.as_tensor(unused, device=self.model.device)
+
+    @property
+    def mode(self) -> Mode:
+        """How trees are run; found out at the first use."""
+        with self.lock:
+            if self._mode is None:
+                found: Mode = "plain"
+                if self._probe("tree"):
+                    found = "tree"
+                elif self._probe("copies"):
+                    found = "copies"
+                self._mode = found
+            return self._mode
+
+    def start(self, prompts: Sequence[Sequence[int]]) -> tuple[Run, torch.Tensor]:
+        """Run prompts; logits of what follows each, float32 [prompts, vocabulary].
+
+        Raises
+        ------
+        InputError: a prompt is empty, too long for the model, or has tokens it does not know.
+        """
+        ids = [list(map(int, p)) for p in prompts]
+        self._check(ids)
+        with self.lock:
+            if self.mode != "tree":
+                if len(ids) > 1:
+                    raise ModelError(f"this model runs one prompt at a time, not {len(ids)}")
+                return self._start_alone(ids[0])
+            shared = _common(ids)
+            if len(ids) > 1 and shared >= _WORTH:
+                self._start_together([ids[0][:shared]])
+            return self._start_together(ids)
+
+    def step(self, run: Run, tokens: Sequence[int]) -> torch.Tensor:
+        """One more token for each sequence; logits of what follows, float32 [rows, vocabulary]."""
+        for ids, token in zip(run.ids, tokens, strict=True):
+            ids.append(int(token))
+        self._check(run.ids)
+        if run.cache is None:
+            return self._forward(input_ids=self._ids(run.ids), use_cache=False)[:, -1]
+        return self._forward(
+            input_ids=self._ids([[t] for t in tokens]),
+            attention_mask=self._mask(run.pads, run.width),
+            position_ids=self._ids([[len(ids) - 1] for ids in run.ids]),
+            past_key_values=run.cache,
+            use_cache=True,
+        )[:, -1]
+
+    def keep(self, run: Run, rows: Sequence[int]) -> None:
+        """Go on with some of the sequences only."""
+        import torch
+
+        run.ids = [run.ids[r] for r in rows]
+        run.pads = [run.pads[r] for r in rows]
+        if run.cache is not None:
+            with self.lock, torch.inference_mode():
+                run.cache.reorder_cache(torch.as_tensor(list(rows), device=self.model.device))
+
+    def remember(self, run: Run) -> None:
+        """Keep the cache of a single sequence for prompts that begin like it."""
+        if self.mode != "tree" or len(run.ids) != 1:
+            return
+        pad = run.pads[0]
+        layers = [(k[:, :, pad:], v[:, :, pad:]) for k, v in _layers(run.cache)]
+        if all(k.shape[2] == len(run.ids[0]) for k, _ in layers):  # no step broke off
+            self._prefixes.add(run.ids[0], layers)
+
+    def forest(self, prompts: Sequence[Sequence[int]]) -> Forest:
+        """Run prompts that trees are to hang on."""
+        if self.mode == "tree":
+            return TreeForest(self, *self.start(prompts))
+        return PathForest(self, [self.start([p]) for p in prompts])
+
+    def room(self, rows: int) -> int:
+        """How many nodes each of ``rows`` prompts should get in one forward."""
+        return max(16, min(256, _LOGITS // (self.vocabulary * max(rows, 1))))
+
+    def tree(
+        self,
+        cache: Any,
+        ids: npt.NDArray[np.int64],
+        positions: npt.NDArray[np.int64],
+        seen: npt.NDArray[np.bool_],
+        before: npt.NDArray[np.int64],
+    ) -> torch.Tensor:
+        """Logits [rows, n, vocabulary] of n tokens under a mask of their own.
+
+        seen: bool [rows, n, columns], which columns of the cache each token sees.
+        before: int [rows, columns], the position of each column, for sliding windows.
+        """
+        import torch
+
+        top = int(positions.max(initial=0))
+        if self.limit is not None and top >= self.limit:
+            raise InputError(_too_long(top + 1, self.limit))
+        lowest = torch.finfo(self.model.dtype).min
+        shape = (len(ids), 1, *seen.shape[1:])
+
+        def additive(flags: npt.NDArray[np.bool_]) -> torch.Tensor:
+            mask = torch.zeros(shape, dtype=self.model.dtype)
+            mask.masked_fill_(torch.from_numpy(~flags).view(shape), lowest)
+            return mask.to(self.model.device)
+
+        kinds, window = _attention(self._config)
+        near = seen
+        if window is not None:
+            near = seen & (positions[:, :, None] - before[:, None, :] < window)
+        masks = {
+            "full_attention": lambda: additive(seen),
+            "sliding_attention": lambda: additive(near),
+        }
+        mask: Any = {kind: masks[kind]() for kind in kinds}
+        if len(kinds) == 1:
+            mask = mask[next(iter(kinds))]
+        return self._forward(
+            input_ids=torch.from_numpy(ids).to(self.model.device),
+            attention_mask=mask,
+            position_ids=torch.from_numpy(positions).to(self.model.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+
+    def paths(self, run: Run, paths: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Logits [paths, longest, vocabulary] of paths after a single prompt, right-padded."""
+        import torch
+
+        longest = max(map(len, paths))
+        start = len(run.ids[0])
+        if self.limit is not None and start + longest > self.limit:
+            raise InputError(_too_long(start + longest, self.limit))
+        padded = [[*p, *[0] * (longest - len(p))] for p in paths]
+        if run.cache is None:
+            rows = [run.ids[0] + p for p in padded]
+            mask = torch.ones(len(rows), len(rows[0]), dtype=torch.long, device=self.model.device)
+            logits = self._forward(input_ids=self._ids(rows), attention_mask=mask, use_cache=False)
+            return logits[:, start:]
+        with self.lock, torch.inference_mode():
+            cache = copy.deepcopy(run.cache)
+            cache.reorder_cache(torch.zeros(len(paths), dtype=torch.long, device=self.model.device))
+        return self._forward(
+            input_ids=self._ids(padded),
+            attention_mask=self._mask([0] * len(paths), start + longest),
+            position_ids=self._ids([list(range(start, start + longest))] * len(paths)),
+            past_key_values=cache,
+            use_cache=True,
+        )
+
+    def _forward(self, **inputs: Any) -> torch.Tensor:
+        import torch
+
+        inputs = {k: v for k, v in inputs.items() if k in self._takes}
+        with self.lock, torch.inference_mode():
+            logits: torch.Tensor = self.model(**inputs).logits.float()
+            return logits.index_fill_(-1, self._unused, -torch.inf)
+
+    def _ids(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        import torch
+
+        return torch.tensor([list(r) for r in rows], dtype=torch.long, device=self.model.device)
+
+    def _mask(self, pads: Sequence[int], width: int) -> torch.Tensor:
+        import torch
+
+        columns = torch.arange(width)[None]
+        return (columns >= torch.tensor(pads)[:, None]).long().to(self.model.device)
+
+    def _check(self, prompts: Sequence[Sequence[int]]) -> None:
+        for ids in prompts:
+            if not ids:
+                raise InputError("a prompt has no tokens: give at least one")
+            if self.limit is not None and len(ids) > self.limit:
+                raise InputError(_too_long(len(ids), self.limit))
+            if max(ids) >= self.vocabulary or min(ids) < 0:
+                raise InputError(
+                    f"a prompt has the token {max(ids)} and the model knows {self.vocabulary}: "
+                    "encode it with the model's own tokenizer"
+                )
+
+    def _start_alone(self, ids: list[int]) -> tuple[Run, torch.Tensor]:
+        from transformers import DynamicCache
+
+        row = self._ids([ids])
+        if self._mode == "plain":
+            logits = self._forward(input_ids=row, use_cache=False)
+            return Run([ids], [0], None), logits[:, -1]
+        cache = DynamicCache(config=self.model.config)
+        logits = self._forward(
+            input_ids=row,
+            attention_mask=self._mask([0], len(ids)),
+            position_ids=self._ids([list(range(len(ids)))]),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return Run([ids], [0], cache), logits[:, -1]
+
+    def _start_together(self, ids: list[list[int]]) -> tuple[Run, torch.Tensor]:
+        width = max(map(len, ids))
+        pads = [width - len(row) for row in ids]
+        known = [self._prefixes.find(row[:-1]) for row in ids]
+        done = min(n + pad for (n, _), pad in zip(known, pads, strict=True))
+        cache = _cache([], self.model.device)
+        if done >= _WORTH and max(n for n, _ in known) >= _WORTH:
+            cache = _cache(_padded([layers for _, layers in known], pads, done), self.model.device)
+        else:
+            done = 0
+        padded = [[0] * pad + row for row, pad in zip(ids, pads, strict=True)]
+        logits = self._forward(
+            input_ids=self._ids([row[done:] for row in padded]),
+            attention_mask=self._mask(pads, width),
+            position_ids=self._ids([[max(c - pad, 0) for c in range(done, width)] for pad in pads]),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        run = Run([list(row) for row in ids], pads, cache)
+        if len(ids) == 1:
+            self._prefixes.add(ids[0], _layers(cache))
+        return run, logits[:, -1]
+
+    def _probe(self, mode: Mode) -> bool:
+        """Whether a small tree, run in this mode, gets the logits that its paths get alone."""
+        import torch
+
+        if mode == "tree" and not _attention(self._config)[0]:
+            return False
+        some = [i for i in self._used if i < self.vocabulary]
+        a, b, c, d = (some[len(some) * n // 5] for n in (1, 2, 3, 4))
+        prompts = [[a, b, c, d, a, c], [d, b, a]]
+        tokens = np.array([b, d, a], dtype=np.int32)
+        parents = np.array([-1, -1, 0], dtype=np.int32)
+        self._mode, kept = mode, self._prefixes
+        self._prefixes = _Prefixes(0)
+        try:
+            if mode == "tree":
+                both: TreeForest | PathForest = TreeForest(self, *self.start(prompts))
+            else:
+                both = PathForest(self, [self.start([p]) for p in prompts])
+            got = both.dense([tokens] * 2, [parents] * 2)
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            NotImplementedError,
+        ):
+            return False
+        finally:
+            self._mode, self._prefixes = None, kept
+        exact = torch.finfo(self.model.dtype).eps < 1e-6 and not hasattr(
+            self.model, "quantization_method"
+        )
+        for prompt, found in zip(prompts, got, strict=True):
+            for path, at in (([b, a], [0, 2]), ([d], [1])):
+                alone = self._forward(input_ids=self._ids([prompt + path]), use_cache=False)
+                right = alone[0, len(prompt) :][:, some]
+                far = (found[at][:, some] - right).abs().max()
+                if not far <= (1e-3 if exact else 0.2) * (right.std() + 1e-6):
+                    return False
+        return True
+
+
+class TreeForest:
+    """Trees that ride in one row for each prompt, under a mask."""
+
+    def __init__(self, runner: Runner, run: Run, logits: torch.Tensor) -> None:
+        self._runner, self._run, self._logits = runner, run, logits
+        self._width = run.width
+        self._layers = _layers(run.cache)
+        self._cache = _cache(self._layers, runner.model.device)
+        rows = len(run.ids)
+        self._prompt = np.arange(self._width)[None] >= np.array(run.pads)[:, None]
+        self._seen = np.zeros((rows, 0, self._width), dtype=bool)
+        self._before = np.arange(self._width)[None] - np.array(run.pads)[:, None]
+        self._slots: list[list[int]] = [[] for _ in range(rows)]
+        self._made = 0
+
+    @property
+    def room(self) -> int:
+        """See ``Forest``."""
+        return self._runner.room(len(self._run.ids))
+
+    @cached_property
+    def logprobs(self) -> FloatArray:
+        """See ``Forest``."""
+        return _normalised(self._logits)
+
+    def extend(self, growths: Sequence[Growth]) -> list[FloatArray]:
+        """See ``Forest``."""
+        logits = self._feed([g.tokens for g in growths], [g.parents for g in growths])
+        return _picked(logits, [g.nodes for g in growths], [g.nexts for g in growths])
+
+    def score(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> list[FloatArray]:
+        """See ``Forest``."""
+        return _scored(self, self._fork()._feed, tokens, parents)
+
+    def dense(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> torch.Tensor:
+        """Add nodes; logits [prompts, most nodes, vocabulary]."""
+        return self._feed(tokens, parents)
+
+    def _fork(self) -> TreeForest:
+        fresh = copy.copy(self)
+        fresh._cache = _cache(self._layers, self._runner.model.device)
+        fresh._seen = self._seen[:, :0, : self._width]
+        fresh._before = self._before[:, : self._width]
+        fresh._slots = [[] for _ in self._slots]
+        fresh._made = 0
+        return fresh
+
+    def _feed(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> torch.Tensor:
+        rows, new = len(tokens), max(map(len, tokens))
+        old, width = self._made, self._width
+        made = old + new
+        seen = np.zeros((rows, made, width + made), dtype=bool)
+        seen[:, :old, : width + old] = self._seen
+        seen[:, old:, :width] = self._prompt[:, None]
+        slots = np.arange(old, made)
+        seen[:, slots, width + slots] = True
+        ids = np.zeros((rows, new), dtype=np.int64)
+        positions = np.zeros((rows, new), dtype=np.int64)
+        before = np.concatenate([self._before, positions], axis=1)
+        for row in range(rows):
+            own = self._slots[row]
+            ids[row, : len(tokens[row])] = tokens[row]
+            own += range(old, old + len(tokens[row]))
+            end = len(self._run.ids[row])
+            for at, parent in enumerate(parents[row].tolist(), old):
+                if parent < 0:
+                    before[row, width + at] = end
+                else:
+                    up = own[parent]
+                    seen[row, at] |= seen[row, up]
+                    before[row, width + at] = before[row, width + up] + 1
+        positions = before[:, width + old :]
+        self._seen, self._before, self._made = seen, before, made
+        return self._runner.tree(self._cache, ids, positions, seen[:, old:], before)
+
+
+class PathForest:
+    """Trees whose paths are run one by one on copies of their prompt's cache, or without one."""
+
+    def __init__(self, runner: Runner, runs: Sequence[tuple[Run, torch.Tensor]]) -> None:
+        self._runner, self._runs = runner, runs
+        self._paths: list[list[tuple[int, ...]]] = [[] for _ in runs]
+
+    @property
+    def room(self) -> int:
+        """See ``Forest``."""
+        return min(64, self._runner.room(len(self._runs)))
+
+    @cached_property
+    def logprobs(self) -> FloatArray:
+        """See ``Forest``."""
+        return np.concatenate([_normalised(logits) for _, logits in self._runs])
+
+    def extend(self, growths: Sequence[Growth]) -> list[FloatArray]:
+        """See ``Forest``."""
+        logits = self.dense([g.tokens for g in growths], [g.parents for g in growths])
+        return _picked(logits, [g.nodes for g in growths], [g.nexts for g in growths])
+
+    def score(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> list[FloatArray]:
+        """See ``Forest``."""
+        return _scored(self, PathForest(self._runner, self._runs).dense, tokens, parents)
+
+    def dense(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> torch.Tensor:
+        """Add nodes; logits [prompts, most nodes, vocabulary]."""
+        import torch
+
+        new = max(map(len, tokens))
+        out = torch.zeros(
+            (len(tokens), new, self._runner.vocabulary), device=self._runner.model.device
+        )
+        for row, (run, _) in enumerate(self._runs):
+            paths = self._paths[row]
+            first = len(paths)
+            for token, parent in zip(tokens[row].tolist(), parents[row].tolist(), strict=True):
+                paths.append((*(paths[parent] if parent >= 0 else ()), token))
+            inner = set(parents[row].tolist())
+            ends = [n for n in range(first, len(paths)) if n not in inner]
+            ups = {n: int(p) for n, p in enumerate(parents[row].tolist(), first)}
+            for at in range(0, len(ends), 16):
+                part = ends[at : at + 16]
+                logits = self._runner.paths(run, [paths[n] for n in part])
+                for i, end in enumerate(part):
+                    node = end
+                    while node >= first:
+                        out[row, node - first] = logits[i, len(paths[node]) - 1]
+                        node = ups[node]
+        return out
+
+
+def _scored(
+    forest: TreeForest | PathForest,
+    feed: Any,
+    tokens: Sequence[IntArray],
+    parents: Sequence[IntArray],
+) -> list[FloatArray]:
+    """Each node's own log-probability; only nodes that have children are fed."""
+    inner, wanted = [], []
+    for own, up in zip(tokens, parents, strict=True):
+        fed = np.zeros(len(own) + 1, dtype=bool)
+        fed[up] = True
+        fed = fed[:-1]
+        number = np.append(np.cumsum(fed) - 1, -1).astype(np.int32)  # the last is the parent -1
+        below = np.flatnonzero(up >= 0)
+        inner.append((own[fed], number[up[fed]]))
+        wanted.append((below, number[up[below]], own[below]))
+    out = [lp[own] for lp, own in zip(forest.logprobs, tokens, strict=True)]
+    if any(len(t) for t, _ in inner):
+        logits = feed([t for t, _ in inner], [p for _, p in inner])
+        picked = _picked(logits, [n for _, n, _ in wanted], [t for _, _, t in wanted])
+        for values, (below, _, _), got in zip(out, wanted, picked, strict=True):
+            values[below] = got
+    return out
+
+
+def _picked(
+    logits: torch.Tensor, nodes: Sequence[IntArray], nexts: Sequence[IntArray]
+) -> list[FloatArray]:
+    import torch
+
+    with torch.inference_mode():
+        sizes = [len(n) for n in nodes]
+        where = (
+            np.repeat(np.arange(len(sizes)), sizes),
+            np.concatenate(nodes).astype(np.int64),
+            np.concatenate(nexts).astype(np.int64),
+        )
+        row, node, token = (torch.from_numpy(w).to(logits.device) for w in where)
+        values = logits[row, node, token] - torch.logsumexp(logits, dim=-1)[row, node]
+        flat: FloatArray = values.cpu().numpy()
+    return np.split(flat, np.cumsum(sizes)[:-1])
+
+
+def _normalised(logits: torch.Tensor) -> FloatArray:
+    import torch
+
+    with torch.inference_mode():
+        out: FloatArray = torch.log_softmax(logits, dim=-1).cpu().numpy()
+    return out
+
+
+def _attention(config: Any) -> tuple[set[str], int | None]:
+    """The kinds of attention of a model's layers, none if some are unknown here; the window."""
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:
+        kinds = ["sliding_attention" if window is not None else "full_attention"]
+    known = set(kinds) <= {"full_attention", "sliding_attention"}
+    return (set(kinds) if known else set()), window
+
+
+def _too_long(tokens: int, limit: int) -> str:
+    return (
+        f"the text has {tokens:,} tokens and the model reads {limit:,} at most: "
+        "shorten the conversation or use a model with a longer context"
+    )
+
+
+def _common(rows: Sequence[Sequence[int]]) -> int:
+    """How many tokens all rows begin with, leaving each at least one more."""
+    shortest = min(map(len, rows)) - 1
+    table = np.array([r[:shortest] for r in rows])
+    differ = (table != table[0]).any(axis=0)
+    return int(differ.argmax()) if differ.any() else shortest
+
+
+def _cache(layers: _Layers, device: Any) -> Any:
+    """A cache that begins with these keys and values and does not change them."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    cache = DynamicCache()
+    for keys, values in layers:
+        layer = DynamicLayer()  # type: ignore[no-untyped-call]
+        layer.lazy_initialization(keys, values)
+        layer.keys, layer.values = keys, values
+        cache.layers.append(layer)
+    return cache
+
+
+def _layers(cache: Any) -> _Layers:
+    return [(layer.keys, layer.values) for layer in cache.layers]
+
+
+def _padded(known: Sequence[_Layers], pads: Sequence[int], columns: int) -> _Layers:
+    """The first columns of left-padded rows, from the caches of their beginnings."""
+    import torch
+
+    model = next(layers for layers in known if layers)
+
+    def rows(layer: int, part: int) -> torch.Tensor:
+        like: torch.Tensor = model[layer][part]
+        out = like.new_zeros((len(known), like.shape[1], columns, like.shape[3]))
+        for row, (layers, pad) in enumerate(zip(known, pads, strict=True)):
+            if columns > pad:
+                out[row, :, pad:] = layers[layer][part][0, :, : columns - pad]
+        return out
+
+    with torch.inference_mode():
+        if len(known) == 1:
+            return [(k[:, :, :columns], v[:, :, :columns]) for k, v in model]
+        return [(rows(i, 0), rows(i, 1)) for i in range(len(model))]
+
+
+class _Prefixes:
+    """Caches of former prompts, the least used of them forgotten first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[int, tuple[npt.NDArray[np.int64], _Layers, int]] = OrderedDict()
+        self._added = 0
+        self._lock = threading.Lock()
+
+    def find(self, ids: Sequence[int]) -> tuple[int, _Layers]:
+        """How many of the first tokens are known, and the cache that begins with them."""
+        row = np.array(ids, dtype=np.int64)
+        best, key = 0, -1
+        with self._lock:
+            for number, (other, _, _) in self._kept.items():
+                n = min(len(row), len(other))
+                differ = row[:n] != other[:n]
+                same = int(differ.argmax()) if differ.any() else n
+                if same > best:
+                    best, key = same, number
+            if not best:
+                return 0, []
+            self._kept.move_to_end(key)
+            return best, self._kept[key][1]
+
+    def add(self, ids: Sequence[int], layers: _Layers) -> None:
+        """Keep the cache of a sequence, in place of those of its beginnings."""
+        row = np.array(ids, dtype=np.int64)
+        size = sum(k.nbytes + v.nbytes for k, v in layers)
+        if size > self._limit:
+            return
+        with self._lock:
+            for number, (other, _, _) in list(self._kept.items()):
+                if len(other) <= len(row) and (row[: len(other)] == other).all():
+                    del self._kept[number]
+            self._added += 1
+            self._kept[self._added] = (row, layers, size)
+            while sum(s for _, _, s in self._kept.values()) > self._limit:
+                self._kept.popitem(last=False)

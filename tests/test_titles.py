@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmrec.titles import TitleIndex, TitleMatch, fold, words
+
+ROWS: tuple[tuple[tuple[str, ...], int | None, float], ...] = (
+    (("The Matrix", "Matrix", "La matriz"), 1999, 1.0),
+    (("The Matrix Reloaded",), 2003, 0.6),
+    (("Toy Story", "Brinquedos"), 1995, 0.9),
+    (("Toy Story 2",), 1999, 0.7),
+    (("Toy Story 3",), 2010, 0.8),
+    (("Her", "Ela"), 2013, 0.5),
+    (("Heat", "Fogo Contra Fogo"), 1995, 0.6),
+    (("Amélie", "Le Fabuleux Destin d'Amélie Poulain", "Amelie"), 2001, 0.7),
+    (("Jaws", "Tubarão", "Tiburón"), 1975, 0.9),
+    (("Dune", "Duna"), 1984, 0.3),
+    (("Dune", "Duna"), 2021, 0.8),
+    (("Rocky II", "Rocky 2"), 1979, 0.4),
+    (("Rocky III",), 1982, 0.4),
+    (("2001: A Space Odyssey", "2001: Uma Odisseia no Espaço"), 1968, 0.8),
+    (("City of God", "Cidade de Deus"), 2002, 0.8),
+    (("1917",), 2019, 0.7),
+    (("Silence of the Lambs",), 1991, 0.8),
+    (("Silence of the Limbs",), 1994, 0.1),
+    (("A Film of No Year",), None, 0.1),
+)
+MATRIX, RELOADED, TOY, TOY2, TOY3, HER, HEAT, AMELIE, JAWS, DUNE84, DUNE21 = range(11)
+ROCKY2, ROCKY3, ODYSSEY, GOD, Y1917, LAMBS, LIMBS, UNDATED = range(11, 19)
+
+
+@pytest.fixture(scope="module")
+def index() -> TitleIndex:
+    names, years, fame = zip(*ROWS, strict=True)
+    return TitleIndex(names, years, fame)
+
+
+@given(st.text())
+def test_folding_twice_is_folding_once(text: str) -> None:
+    once = fold(text)
+    assert fold(once) == once
+    assert once == " ".join(once.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("Amélie!", "amelie"),
+        ("  The   Good, the Bad & the Ugly ", "the good the bad and the ugly"),
+        ("L'Âge d'or", "lage dor"),
+        ("O Brother, Where Art Thou?", "o brother where art thou"),
+        ("SÃO PAULO", "sao paulo"),
+        ("Ǣon ﬂux ℡", "aeon flux tel"),
+        ("Straße — Łódź", "strasse lodz"),
+        ("七人の侍", "七人の侍"),
+        ("🎬", ""),
+    ],
+)
+def test_fold(text: str, folded: str) -> None:
+    assert fold(text) == folded
+
+
+@given(st.text())
+def test_words_stand_where_they_say(text: str) -> None:
+    at = 0
+    for word in words(text):
+        assert at <= word.start < word.end <= len(text)
+        assert fold(text[word.start : word.end]) == word.key
+        at = word.end
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "tier"),
+    [
+        ("the matrix", MATRIX, "exact"),
+        ("The Matrix (1999)", MATRIX, "title_year"),
+        ("The Matrix, 2000", MATRIX, "title_year"),
+        ("Matrix, The (1999)", MATRIX, "title_year"),
+        ("Matrix, The", MATRIX, "exact"),
+        ("La Matriz", MATRIX, "alternative"),
+        ("tubarao", JAWS, "alternative"),
+        ("AMELIE", AMELIE, "exact"),
+        ("Le fabuleux destin d’Amélie Poulain", AMELIE, "alternative"),
+        ("dune", DUNE21, "exact"),
+        ("Dune (1984)", DUNE84, "title_year"),
+        ("Duna 1984", DUNE84, "title_year"),
+        ("1917", Y1917, "exact"),
+        ("2001: a space odyssey", ODYSSEY, "exact"),
+        ("Cidade de Deus (2002)", GOD, "title_year"),
+        ("Rocky 2", ROCKY2, "alternative"),
+        ("film of no year", UNDATED, "exact"),
+        ("The Matrix Reloded", RELOADED, "fuzzy"),
+        ("Citty of God", GOD, "fuzzy"),
+        ("Silence of the Lamb", LAMBS, "fuzzy"),
+        ("Silence of the Lombs (1994)", LIMBS, "fuzzy"),  # the year decides
+    ],
+)
+def test_each_tier(index: TitleIndex, name: str, row: int, tier: str) -> None:
+    match = index.match(name)
+    assert (match.row, match.tier) == (row, tier)
+    assert match.score == 1.0 or (tier == "fuzzy" and 0.8 < match.score < 1.0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Hera",  # one letter from Her, two from Heat
+        "Hear",
+        "Jawz",  # short titles must be right to the letter
+        "Toy Story 4",  # a sequel is another film
+        "Toi Story 4",
+        "Rocky IV",
+        "The Matrix (1972)",  # nothing of that name in that year
+        "Silence of the Lombs",  # as near to the one as to the other
+        "Completely Something Else",
+        "",
+        "!?",
+        "(1999)",
+    ],
+)
+def test_no_film_rather_than_the_wrong_one(index: TitleIndex, name: str) -> None:
+    assert index.match(name) == TitleMatch(None, "none", 0.0)
+
+
+@pytest.mark.parametrize("row", [TOY, TOY2, TOY3, HER, HEAT, ROCKY2, ROCKY3])
+def test_sequels_and_short_titles_do_not_collapse(index: TitleIndex, row: int) -> None:
+    assert index.match(ROWS[row][0][0]).row == row
+
+
+def test_match_many_is_match(index: TitleIndex) -> None:
+    names = ["Heat", "Toy Story 4", "heat", "Heat"]
+    assert index.match_many(iter(names)) == [index.match(n) for n in names]
+
+
+def test_lookup_gives_main_titles_first_then_the_preferred(index: TitleIndex) -> None:
+    assert index.lookup("DUNE!") == (DUNE21, DUNE84)
+    assert index.lookup("matrix") == (MATRIX,)
+    assert index.lookup("nothing") == ()
+    names = [["Other", "Same"], ["Same"], ["Same"]]
+    assert TitleIndex(names, prefer=[1.0, 0.1, 0.2]).lookup("same") == (2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("like The Matrix Reloaded, please", [("The Matrix Reloaded", RELOADED)]),
+        ("entre tubarão e Heat", [("tubarão", JAWS), ("Heat", HEAT)]),
+        ("toy story 2 is better than toy story", [("toy story 2", TOY2), ("toy story", TOY)]),
+        ("Gostei de 'Cidade de Deus'!", [("Cidade de Deus", GOD)]),
+        ("🎬 Amélie 🎬", [("Amélie", AMELIE)]),
+        ("nothing of the kind", []),
+        ("", []),
+    ],
+)
+def test_titles_inside_a_text(index: TitleIndex, text: str, found: list[tuple[str, int]]) -> None:
+    spans = index.find(text)
+    assert [(text[s.start : s.end], s.rows[0]) for s in spans] == found
+    assert all(s.n_words == len(words(text[s.start : s.end])) for s in spans)
+
+
+@given(st.lists(st.sampled_from(["toy", "story", "2", "3", "dune", "the", "matrix", "—"])))
+def test_found_titles_do_not_overlap(pieces: list[str]) -> None:
+    index = TitleIndex([r[0] for r in ROWS])
+    text = " ".join(pieces)
+    spans = index.find(text)
+    assert all(a.end <= b.start for a, b in pairwise(spans))
+    assert all(s.rows == index.lookup(text[s.start : s.end]) for s in spans)
+
+
+@given(st.sampled_from(ROWS))
+def test_every_name_finds_its_title(row: tuple[tuple[str, ...], int | None, float]) -> None:
+    index = TitleIndex([r[0] for r in ROWS], [r[1] for r in ROWS])
+    names, year, _ = row
+    for name in names:
+        matched = index.match(f"{name} ({year})" if year else name).row
+        assert matched is not None
+        assert ROWS[matched] == row
+
+
+def test_no_titles_at_all() -> None:
+    index = TitleIndex([])
+    assert index.match("The Matrix").tier == "none"
+    assert index.find("The Matrix") == []
+    assert TitleIndex([["🎬"]]).match("🎬").tier == "none"
