@@ -3,7 +3,7 @@
     python eval/understanding.py
     python eval/understanding.py --part dev --errors 20
 
-Slots are scored as (slot, value) pairs, micro-averaged. The files dev-*.jsonl and the first DEV
+Slots are scored as (slot, value) pairs, micro-averaged. The files dev*.jsonl and the first DEV
 phrasings of each language were looked at while the rules were written; the others never. Real
 messages (kind "redial") are annotated by their place in ReDial and read from there if it is found.
 """
@@ -90,7 +90,8 @@ def read_cases(catalog: Catalog, part: str) -> Iterator[Case]:
         early = [r["kind"] == "phrasing" and int(r["id"][-3:]) <= DEV for r in rows]
         chosen = [r for r, dev in zip(rows, early, strict=True) if dev == (part == "dev")]
         if part == "dev":
-            chosen += _lines(FOLDER / f"dev-{language}.jsonl")
+            for name in ("dev", "dev2"):
+                chosen += _lines(FOLDER / f"{name}-{language}.jsonl")
         for row in chosen:
             messages = [
                 Message(m["role"], m["content"], tuple(labels.id(i) for i in m.get("items", ())))
@@ -183,7 +184,7 @@ def satisfaction(recommender: Recommender, cases: Sequence[Case], k: int = 5) ->
     catalog = recommender.catalog
     answerable = []
     for c in cases:
-        gold = wishes(normal(c.gold))
+        gold = wishes(c.gold)
         shown = {
             *c.conversation.mentioned,
             *c.gold.seen,
@@ -191,14 +192,11 @@ def satisfaction(recommender: Recommender, cases: Sequence[Case], k: int = 5) ->
             *c.gold.likes,
             *c.gold.similar_to,
         }
-        if (
-            gold
-            and catalog.filter(normal(c.gold), exclude=tuple(sorted(shown & set(catalog.ids)))).size
-        ):
+        if gold and catalog.filter(c.gold, exclude=tuple(sorted(shown & set(catalog.ids)))).size:
             answerable.append(c)
     lists = recommender.recommend([c.conversation for c in answerable], k=k)
     good = sum(
-        meets_all(r.item, wishes(normal(c.gold)))
+        meets_all(r.item, wishes(c.gold))
         for c, found in zip(answerable, lists, strict=True)
         for r in found
     )

@@ -43,6 +43,7 @@ class Reading:
     guesses: by mark, what the rules would say if nobody else could.
     either: marks of wanted things of which one is enough ("action or comedy").
     turn: how the message stands to what was said before; None where the rules are not sure.
+    doubtful: marks of wishes that are told of somebody rather than asked for.
     more: whether films like the ones liked or seen are asked for ("something like it").
     cleared: kinds of wishes that the message gives up ("any genre will do").
     """
@@ -51,10 +52,14 @@ class Reading:
     guesses: dict[str, str] = field(default_factory=dict)
     either: frozenset[str] = frozenset()
     turn: Turn | None = "add"
+    doubtful: frozenset[str] = frozenset()
     more: bool = False
     cleared: frozenset[str] = frozenset()
 
 
+_NOT_THAT_NOT = re.compile(
+    r"\b(?:(?:it'?s |it is )?not that i (?:d(?:o|id) ?n[o']?t|dislike|hate)(?: like)?|nao e que (?:eu )?nao (?:goste|curta)|no es que no me gust\w+)\b"
+)
 _NOT_NEGATION = re.compile(
     r"\b(?:not only|not just|(?:it'?s |it is )?not that i (?:d(?:o|id) ?n[o']?t|dislike|hate)(?: like)?|(?:i )?would ?n['o]?t (?:mind|say no to)|never (?:get )?tired of|never (?:seen|watched|heard)|have ?n[o']?t (?:seen|watched|heard)|ca ?n[o']?t stop|ca ?n[o']?t get enough of|i do ?n[o']?t mind|do ?n[o']?t mind|do ?n[o']?t (?:really )?(?:know|care|remember)|not (?:really )?sure|"
     r"why not|no (?:problem|worries|idea|hurry)|no matter|if not|or not|ca ?n[o']?t (?:remember|decide|wait)|nothing (?:special|specific|in particular)|"
@@ -66,12 +71,12 @@ _NOT_NEGATION = re.compile(
 )
 _NEGATIVE = (
     r"\b(?:do(?:es)? ?n[o']?t (?:want|like|need|feel like|fancy|enjoy|care for|give me|show me|suggest|recommend|include|be)|"
-    r"(?:not|n[o']?t) (?:in the mood for|into|a fan of|feeling)|(?:not|never|non(?=-)|nothing|none|neither|nor|without|w/o|wihtout|except(?: for)?|excluding|exclude|avoid(?:ing)?|besides|minus|skip|"
+    r"(?:not|n[o']?t) (?:in the mood for|into|a fan of|feeling)|(?:not|never|non(?=-)|zero|spare me|hard pass on|pass on|so done with|done with|had enough of|i'?m off|bar|sans|must ?n[o']?t be|should ?n[o']?t be|ai ?n[o']?t|nothing|none|neither|nor|without|w/o|wihtout|except(?: for)?|excluding|exclude|avoid(?:ing)?|besides|minus|skip|"
     r"anything but|everything but|other than|apart from|hate|dislike|ca ?n[o']?t stand|tired of|sick of|fed up with|bored (?:of|with)|enough of|instead of|rather than|leave out|less|no more|isnt|arent|dont|doesnt|wont)|"
     r"is ?n['o]t|are ?n['o]t|wo ?n[o']t|do ?n[o']t|ca ?n[o']t|"
     r"nao (?:quero|queria|gosto|curto|suporto|aguento|precisa|pode|seja|sejam|tenha|tenham|envolva|me (?:manda|indique|recomende|sugira)|estou a fim|to a fim|to afim)|"
-    r"nao|nada|sem|exceto|menos|tirando|tira|tirar|remove|pula|evit\w+|odeio|detesto|nem|nunca|(?:cansad|enjoad|fart|chei)[oa]s? de|fora|nenhum|nenhuma|dispenso|salvo|a nao ser|em vez d[eoa]s?|ao inves d[eoa]s?|passo longe|chega de|"
-    r"sin|excepto|ni|tampoco|odio|detesto|(?:hart|cansad|aburrid)[oa]s? de|quita\w*|fuera|jamas|ningun|ninguna|en vez de|en lugar de|basta de|evita\w*|no soporto|no aguanto|quitar|prohibid[oa]|hasta (?:el mono|las narices|la coronilla) de|de saco cheio de|odiamos|odian?|detestamos|detesta|hates|we hate|odeia|saturad[oa]s? de)\b"
+    r"corta (?:os|as|o|a|tudo)|me poup\w+ d[eoa]s?|deus me livre d[eoa]s?|exclui\w*|(?:quero )?distancia d[eoa]s?|cansei d[eoa]|nao|nada|sem|exceto|menos|tirando|tira|tirar|remove|pula|evit\w+|odeio|detesto|nem|nunca|(?:cansad|enjoad|fart|chei)[oa]s? de|fora|nenhum|nenhuma|dispenso|salvo|a nao ser|em vez d[eoa]s?|ao inves d[eoa]s?|passo longe|chega de|"
+    r"paso de|ahorra\w*|a excepcion de|alergic[oa]s? a|exclu[iy]\w*|cero|(?:me )?(?:tiene|tienen) podrid[oa]s?|me caen? (?:gord[oa]s?|mal|fatal)|sin|excepto|ni|tampoco|odio|detesto|(?:hart|cansad|aburrid)[oa]s? de|quita\w*|fuera|jamas|ningun|ninguna|en vez de|en lugar de|basta de|evita\w*|no soporto|no aguanto|quitar|prohibid[oa]|hasta (?:el mono|las narices|la coronilla) de|de saco cheio de|odiamos|odian?|detestamos|detesta|hates|we hate|odeia|saturad[oa]s? de)\b"
 )
 _SLANG_PT = r"|\bn (?:seja|sejam|quero|gosto|curto|tenha|pode|precisa)\b|\bnaum\b"
 _DOUBLE = re.compile(  # "nothing that is not a comedy"
@@ -103,6 +108,29 @@ _MORE_LIKE_IT = re.compile(
 _NOT_HIS = re.compile(
     r"\b(?:que nao seja d(?:ele|ela)|sem ser d(?:ele|ela)|que no sea (?:suy[oa]|de el|de ella)|not (?:by|one of|from) (?:him|her|his|hers)|by someone else|de outro diretor|de otro director)\b"
 )
+_REFUSED = re.compile(  # "don't want", "no me gusta": the verb belongs to the negation
+    r"\s*(?:(?:me|te|nos|le|really|muito|mucho|i|eu|yo|you|to|a fim de|ver|to watch|to see)\s+)*"
+    r"(?:quer\w*|quier\w*|quisiera\w*|gost\w*|curt[oeiaiu]\w*|gust\w*|encant\w*|want\w*|need\w*|like|love|adoro|necesit\w*|"
+    r"precis\w*|busc\w*|procur\w*|recom\w*|suger\w*|sugir\w*|indi[cq]\w*|suggest\w*|manda\w*|apetec\w*|interes\w*)\b"
+)
+_REQUEST = re.compile(
+    r"\b(?:want|wanna|looking for|i'?d (?:like|love|take|rather|sooner)|i would (?:like|love)|need|give|suggest\w*|recommend\w*|could you|can you|find (?:me|us)|please|pls|has to be|must|should|let'?s|make it|preferably|ideally|something|anything|got any|any (?:good )?\w+ (?:films?|movies?)|in the mood|that'?s what i'?m after|i'?m after|would (?:do|be|suit)|will do|for contrast|how about|"
+    r"quer[oe]\w*|queria|queremos|gostaria|preciso|precisamos|procuro|procurando|busco|buscando|me (?:indica|indique|recomend\w+|sugere|sugira|passa|da|arranja|arruma|manda|ve|acha)|recomend\w+|suger\w+|indica\w*|algo|alguma?s?|algum|por favor|porfa\w*|pfv|de preferencia|tem que|que (?:seja|sejam|sea|sean|nao|no|dure|tenha|tenga|passe|pase)|prefir?o|prefer\w*|tem (?:algum|um|uma)|vai ser|pode ser|"
+    r"quier\w*|quisiera|necesito|dame|danos|ponme|pon\b|echame|tirame|mandame|recomiend\w*|sugier\w*|alguna?s?|algun|prefier\w*|me apetece|me provoca|me vendria|hay (?:alguna|algo)|tienes|tenes|tiene que|solo pido|punto medio)\b"
+)
+_BACKGROUND = re.compile(
+    r"\b(?:(?:my|his|her|our|their)(?: \w+){0,2} (?:sister|brother|mum|mom|dad|father|mother|wife|husband|girlfriend|boyfriend|gf|bf|friends?|mate|roommate|flatmates?|boss|uncle|aunt|nan|gran\w*|kids?|son|daughter|cousin|teacher|therapist|partner|ex|neighbou?rs?|coworker|colleagues?|students?|nephews?|niece|sogra|date|town)\b|grandpa|grandma|mum'?s|"
+    r"(?:he|she|they|everyone|everybody|someone|people|dave)(?:'s|'re)? \w+|i (?:was|used to|teach|taught|work\w*|ran|broke|wrote|lived?|grew|went|had|spent|met|just finished|remember|don'?t get)|i'?m (?:an?|on|in|writing|learning|cooking|stuck)|we (?:had|went|were|used)|last (?:night|week|month|summer|weekend)\w*|yesterday|looks like|finished a|"
+    r"(?:meus?|minhas?|nossos?|nossas?) \w+|(?:ele|ela|eles|elas|todo mundo|o pessoal|marido|filha|filho|vovo|a turma|colegas) \w+|sou (?!fa)\w+|moro|trabalho|trabalhei|to (?:com|de|aprendendo|numa)|estou \w+|terminei|herdei|faz \w+ (?:anos|meses|uns)|ontem|outro dia|(?:semana|mes|ano) passad[oa]|quebrou|citou|falaram|me falaram|confesso|os \w+ daqui|"
+    r"(?:mis?|nuestr[oa]s?|sus?) \w+|a (?:el|ella) le|soy (?!fan|mas)\w+|vivo|trabaje|estoy (?:aprendiendo|preparando|escribiendo|en)|vengo|viajo|escribo|ando|me rompi|ayer|anoche|la semana pasada|el otro dia|todo el mundo|unos? (?:amigos?|senor)|uno propuso|otro queria|otra queria|antes me|una? amig[oa]|en la tienda|me acaban|un senor|me baje)\b"
+)
+_CONTENT = frozenset({"genre", "person", "keyword", "country", "language", "title"})
+_AFTER_YES = re.compile(
+    r"^\s*,?\s*(?:em cambio |en cambio )?(?:sim|si|yes|pode|vale|rola)(?=\s*(?:[,.!]|$))"
+)
+_TOO = re.compile(
+    r"^\s*,?\s*(?:too|also|as well|tambem|tambien|tampoco|tb|neither|either)(?=\s*(?:[,.!]|$))"
+)
 _OR_NOT = re.compile(r"^\s*(?:or|ou|o) (?:not|nao|no)\b")
 _NO = r"|\bno\b(?! maximo| minimo)"  # in Portuguese "no" is "in the"
 _POSITIVE = re.compile(
@@ -111,9 +139,13 @@ _POSITIVE = re.compile(
     r"something|algo|alguma coisa|alguna cosa|maybe|talvez|quiza|quizas|tal vez|please|manda|recomend\w+|suger\w+|sugir\w+|indi(?:ca|que)\w*|suggest|recommend|i'?d like|gostaria|me gustaria)\b"
 )
 _CLAUSE_END = re.compile(r"[.!?;\n:]|,(?=\s)|\s[-–—]\s|\(|\)")
+FAR = 240  # characters that a cue may be away
 _HARD_END = re.compile(r"[.!?;\n]")
 _AFTER_NO = re.compile(
-    r"^\s*,?\s*(?:nao(?=\s*(?:[,.!?;]|$))|nem pensar|no(?=\s*(?:[,.!?;]|$))|nope|no thanks|no,? gracias|out\b|jamais|jamas|nunca|ni hablar|never|fora\b|not? (?:really|for me|today|tonight)|"
+    r"(?:['’]s)?\s*[,?:]?\s*(?:(?:also |too |tambem |tb |tampoco |so |eu |yo |pra mim |a mi )*(?:(?:are|is|'s|to|toy|esta[no]?|estao|ta|ficam?|queda[n]?)? ?(?:out|fora|afuera|fuera)\b(?! of)|(?:god |hell |oh |dear god )no\b|tampoco\b|tb nao\b|tambem nao\b|"
+    r"(?:excluded|excepted|excluid[oa]s?|descartad[oa]s?)\b|(?:is|'s|are) off the table|(?:are|is) not allowed|i (?:cannot|can ?n[o']t) (?:abide|stand)|(?:is|are)? ?(?:the one )?\w* ?i never want|does ?n[o']t appeal|bores? me|me aburre\w*|a miss\b|passo\b|paso\b|ni loc[oa]|ni en pintura|ni muert[oa]|nem mort[oa]|nem pintad\w+|nem (?:a pau|fodendo|ferrando|que)|"
+    r"(?:nao (?:e|sao) (?:a )?minha)|(?:is |are )?a no-go|(?:para mi )?es un no\b|no l[aoe]s? (?:aguanto|soporto|trago)|(?:nao (?:rola|encaro|aguento|suporto|engulo|da|me interessa\w*))|(?:no me (?:interesa\w*|gusta\w*|van?|apetece\w*|copan?))|eu (?:dispenso|boicoto|passo|odeio|detesto)|no(?=,? (?:gracias|thanks|eh|please|por favor|obrigad[oa]))|nao(?=,? (?:obrigad[oa]|por favor|hein|ne\b|mesmo)))|"
+    r"nao(?=\s*(?:[,.!?;]|$))|nem pensar|no(?=\s*(?:[,.!?;]|$))|nope|no thanks|no,? gracias|out\b|jamais|jamas|nunca|ni hablar|never|fora\b|not? (?:really|for me|today|tonight)|"
     r"(?:esta |ta )?(?:fora|descartad[oa]|de fora)|is (?:out|a no|banned|off the table)|(?:esta )?(?:proibid[oa]|prohibid[oa]|vetad[oa])|is not|isn'?t|are not|nao (?:quero|rola|curto|gosto|apareca|esteja|participe|atue)|no (?:salga|aparezca|este|actue|quiero|me apetece)|is ?n[o']t in(?: it)?|does ?n[o']t (?:appear|star))"
 )
 _CONNECT = re.compile(
@@ -156,10 +188,10 @@ _ABOUT_IT = re.compile(
     r"\b(?:it|that one|loved|hated|adorei|amei|gostei|odiei|detestei|encanto|gusto|odie|aburrio|best film|otimo|incrivel|wow)\b"
 )
 _DIRECTED = re.compile(
-    r"(?:directed by|director(?: is)?|dir(?:ecao|eccion)? (?:de|do|da|by)|dirigid[oa]s? (?:por|pel[oa])|(?:diret|direct)ora?(?: (?:seja|sea|is|e|es|be))?|realizador|cineasta|filmmaker|tenha dirigido|haya dirigido|dirigi(?:u|o) )\s*:?\s*(?:o |a |el |la )?$"
+    r"(?:direct(?:e)?d by|direction by|helmed by|director(?: is)?|dir(?:ecao|eccion)? (?:de|do|da|by)|dirigid[oa]s? (?:por|pel[oa])|(?:diret|direct)ora?(?: (?:seja|sea|is|e|es|be))?|realizador|cineasta|filmmaker|tenha dirigido|haya dirigido|dirigi(?:u|o) )\s*:?\s*(?:o |a |el |la )?$"
 )
 _DIRECTS_AFTER = re.compile(
-    r"^\s*(?:directed|directs|dirigiu|dirige|dirigio|as director|(?:como|as) (?:diretor|director))\b"
+    r"^\s*(?:directed|directs|directing|dirigindo|dirigiendo|dirigiu|dirige|dirigio|as director|(?:como|as) (?:diretor|director))\b"
 )
 
 _RESET = re.compile(
@@ -211,7 +243,8 @@ def read_cues(marked: Marked, language: str, *, first: bool) -> Reading:
     blanked = list(plain)
     for s in spans:  # words inside a span are no cues
         blanked[s.start : s.end] = "\x00" * (s.end - s.start)
-    text = _blank("".join(blanked), _NOT_NEGATION)
+    opinions = _blank("".join(blanked), _NOT_THAT_NOT)
+    text = _blank(opinions, _NOT_NEGATION)
     negative = re.compile(_NEGATIVE + (_SLANG_PT if language == "pt" else _NO))
     turned = [m.end() for m in _CORRECTION.finditer(text)]
     roles: dict[str, str | None] = {}
@@ -221,11 +254,11 @@ def read_cues(marked: Marked, language: str, *, first: bool) -> Reading:
     for i, s in enumerate(spans):
         following = text[s.end : spans[i + 1].start if i + 1 < len(spans) else len(text)]
         later = [o.start for o in spans[i + 1 :] if o.kind == "title"]
-        tail = text[s.end : later[0] if later else len(text)]
+        tail = opinions[s.end : later[0] if later else len(text)]
         between = text[previous.end : s.start] if previous else text[: s.start]
         joined = bool(previous and _CONNECT.match(between))
         if s.kind == "title":
-            role, sure = _title_role(text, s, tail, negative)
+            role, sure = _title_role(opinions, s, tail, negative)
             if role is None and joined and previous and previous.kind in ("title", "unknown"):
                 role = guesses.get(previous.mark)
                 sure = roles.get(previous.mark) is not None
@@ -235,8 +268,13 @@ def read_cues(marked: Marked, language: str, *, first: bool) -> Reading:
             if role is None and titles and not _HARD_END.search(text, titles[-1].end, s.start):
                 role = guesses[titles[-1].mark]
         else:
-            role, sure = _wish_role(text, spans, i, following, negative, roles, guesses, joined)
-        role = role or ("none" if s.pointed else DEFAULT_ROLE[s.kind])
+            role, sure = _wish_role(
+                text, spans, i, following, negative, roles, guesses, joined, first=first
+            )
+        if role is None and s.kind == "title":
+            told = len(_HARD_END.findall(plain.rstrip(".!?"))) > 1
+            role = "none" if s.pointed else "liked" if told else "similar"
+        role = role or DEFAULT_ROLE[s.kind]
         if role not in ROLES[s.kind]:
             role = "none" if s.kind in ("year", "runtime", "unknown") and role == "no" else "yes"
             sure = s.kind != "unknown"
@@ -244,7 +282,7 @@ def read_cues(marked: Marked, language: str, *, first: bool) -> Reading:
             s.end <= at and any(o.kind == s.kind and o.start >= at for o in spans) for at in turned
         ):
             role, sure = "none", True  # taken back in the same breath
-        if s.mark not in guesses or roles[s.mark] is None or roles[s.mark] == "none":
+        if s.mark not in guesses or sure:
             guesses[s.mark] = role
             roles[s.mark] = role if sure else None
         if (
@@ -265,6 +303,7 @@ def read_cues(marked: Marked, language: str, *, first: bool) -> Reading:
                 j -= 1
         previous = s
     _spread_over_lists(text, spans, roles, guesses)
+    doubtful = _leave_background(plain, spans, roles, guesses)
     if _NOT_HIS.search(plain):
         people = [s.mark for s in spans if s.kind == "person"]
         if people:
@@ -279,9 +318,48 @@ def read_cues(marked: Marked, language: str, *, first: bool) -> Reading:
         guesses,
         frozenset(either),
         _turn(plain, first),
+        doubtful,
         bool(_MORE_LIKE_IT.search(text)),
         frozenset(kind for kind, pattern in _CLEAR.items() if pattern.search(plain)),
     )
+
+
+def _leave_background(
+    plain: str, spans: tuple[Span, ...], roles: dict[str, str | None], guesses: dict[str, str]
+) -> frozenset[str]:
+    """What is only told ("my brother loves westerns") is no wish where another sentence asks.
+
+    A wish is set aside only for one of its kind: after "my wife adores Audrey Hepburn. Something
+    short, please" the actress stays wanted. Returns the marks that stay so.
+    """
+    sentences: list[tuple[int, int]] = []
+    at = 0
+    for m in _HARD_END.finditer(plain):
+        sentences.append((at, m.end()))
+        at = m.end()
+    sentences.append((at, len(plain)))
+    inside = [[s for s in spans if a <= s.start < b] for a, b in sentences]
+    asks = [
+        bool(_REQUEST.search(plain, a, b)) and any(s.kind in _CONTENT for s in own)
+        for (a, b), own in zip(sentences, inside, strict=True)
+    ]
+    doubtful: set[str] = set()
+    if not any(asks):
+        return frozenset()
+    requested = [s for own, ask in zip(inside, asks, strict=True) if ask for s in own]
+    asked = {s.mark for s in requested}
+    kinds = {s.kind for s in requested if guesses[s.mark] in ("yes", "director")}
+    for (a, b), own in zip(sentences, inside, strict=True):
+        if not own or _REQUEST.search(plain, a, b) or not _BACKGROUND.search(plain, a, b):
+            continue
+        for s in own:
+            vague = s.kind == "title" and roles[s.mark] is None
+            wish = s.kind in kinds and guesses[s.mark] in ("yes", "director")
+            if (vague or wish) and s.mark not in asked:
+                roles[s.mark] = guesses[s.mark] = "none"
+            elif s.mark not in asked:
+                doubtful.add(s.mark)
+    return frozenset(doubtful)
 
 
 def _spread_over_lists(
@@ -317,7 +395,7 @@ def _turn(plain: str, first: bool) -> Turn | None:
 def _clause_start(text: str, at: int) -> int:
     ends = [m.end() for m in _HARD_END.finditer(text, 0, at)]
     ends += [m.end() for m in _CORRECTION.finditer(text, 0, at)]
-    return max(ends, default=0)
+    return max(0, at - FAR, *ends)
 
 
 def _title_role(
@@ -373,6 +451,8 @@ def _wish_role(
     roles: dict[str, str | None],
     guesses: dict[str, str],
     joined: bool,
+    *,
+    first: bool,
 ) -> tuple[str | None, bool]:
     s = spans[i]
     if s.kind in ("year", "runtime"):
@@ -380,13 +460,18 @@ def _wish_role(
     start = _clause_start(text, s.start)
     if _OR_NOT.match(following):
         return "none", True
-    if _NEED_NOT.search(text, start, s.start) or _FINE.match(following):
+    if _NEED_NOT.search(text, start, s.start):
         return "none", True
+    if _FINE.match(following) or _AFTER_YES.match(following):
+        return ("yes" if first else "none"), True
+    before_it = next((o for o in reversed(spans[:i]) if o.kind == s.kind), None)
+    if before_it and guesses.get(before_it.mark) == "no" and _TOO.match(following):
+        return "no", True
     if s.kind in ("country", "language", "keyword") and _NO_WISH_BEFORE.search(
         text, start, s.start
     ):
         return "none", True
-    if _AFTER_NO.match(following):
+    if _AFTER_NO.match(text, s.end):
         return "no", True
     before = text[start : s.start]
     if s.kind == "person" and (_DIRECTED.search(before) or _DIRECTS_AFTER.match(following)):
@@ -404,6 +489,8 @@ def _wish_role(
     if _DOUBLE.search(before):
         return "yes", True
     gap = before[last.end() :]
+    if verb := _REFUSED.match(gap):
+        gap = gap[verb.end() :]
     if "\x00" in gap and not joined:
         return "yes", True
     reset = _POSITIVE.search(gap)

@@ -598,11 +598,17 @@ class _Search:
 
 
 def _run(forest: Forest, searches: Sequence[_Search | None], width: int) -> None:
+    """Let all searches go on together until each is over."""
+    active = list(searches)
     while True:
-        growths = [nothing if s is None else s.propose(width) for s in searches]
-        if not any(len(g.tokens) for g in growths):
+        growths = [nothing if s is None else s.propose(width) for s in active]
+        going = [i for i, g in enumerate(growths) if len(g.tokens)]
+        if not going:
             return
-        for search, growth, values in zip(searches, growths, forest.extend(growths), strict=True):
+        if len(going) <= len(active) // 2:  # those that are over would be carried along
+            forest.keep(going)
+            active, growths = [active[i] for i in going], [growths[i] for i in going]
+        for search, growth, values in zip(active, growths, forest.extend(growths), strict=True):
             if search is not None and len(growth.tokens):
                 search.accept(values)
 
@@ -691,6 +697,17 @@ def _lines(token_bytes: tuple[bytes, ...]) -> _Lines:
     return _Lines(token_bytes)
 
 
+def _ends_early(trie: TitleTrie, ends: Sequence[int]) -> bool:
+    """Whether a token that ends a turn stands anywhere but at the end of a title."""
+    sizes = np.diff(trie.tail_ptr)
+    leaf = ~np.minimum(trie.child, -1)
+    goes_on = (trie.child >= 0) | (sizes[leaf] > 0)
+    inner = np.ones(len(trie.tails), dtype=bool)
+    inner[trie.tail_ptr[1:][sizes > 0] - 1] = False
+    tokens = np.concatenate((trie.tok[goes_on], trie.tails[inner]))
+    return bool(np.isin(tokens, ends).any())
+
+
 class _At(NamedTuple):
     """Where the writing of one text stands: in prose (``line``), in an entry, or over."""
 
@@ -728,6 +745,9 @@ class GroundedList:
     ) -> None:
         self.trie, self.ends = trie, model.end_ids
         self.open = trie.open(None if allowed is None else trie.leaves_of(allowed))
+        if _ends_early(trie, self.ends):  # such a title would be cut off
+            whole = [t for t in self.open.leaves if not {*trie.sequence(t)[:-1]} & {*self.ends}]
+            self.open = trie.open(np.array(whole, dtype=np.int32))
         self.max_entries, self.max_new_tokens = max_entries, max_new_tokens
         self.dropped = 0
         self._allowed = None if allowed is None else np.asarray(allowed)

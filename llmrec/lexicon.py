@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -81,6 +81,10 @@ _NAME_CUE = re.compile(
     r"\b(?:with|starring|featuring|by|directed by|actor|actress|com|con|dirigid[oa] por|ator|atriz|actriz|"
     r"estrelado por|protagonizad[oa] por|watch after|after)\s+(?:(?:o|a|el|la|the)\s+)?$"
 )
+_NICKNAMES = {
+    "arnie": "schwarzenegger", "leo": "dicaprio", "fernandona": "fernanda montenegro",
+    "marty": "scorsese", "ford coppola": "coppola",
+}  # fmt: skip
 _COMPOUNDS = {
     **dict.fromkeys(
         ("romcom", "romcoms", "rom com", "rom coms", "comromzinha"), ("Comedy", "Romance")
@@ -108,6 +112,10 @@ _CRITIQUE = re.compile(
 _CUE_AFTER = re.compile(
     r"\s*[,:]?\s*(?:ya (?:l[ao]s? )?(?:vi|he)|l[ao] (?:vi|he visto)|(?:eu |a gente |ele )?ja (?:vi|viu|assist)|(?:i|we)(?:'ve| have)? (?:already )?(?:seen|saw|watched|loved|hated)|eu (?:amo|detesto|adoro|odeio|ja|vi|achei)|me (?:encant|gust|flip|fascin|aburr|pareci)|vist[oa])"
 )
+_SPOKEN = re.compile(
+    r"\b(?:speaking|speaks?|spoken in|language (?:isnt|isn't|is not|is|be)|idioma (?:que no sea|nao seja)|hablad[oa]s? en|falad[oa]s? em|"
+    r"(?:in|em|en|non-)\s*(?:english|french|spanish|german|italian|ingles|frances|espanol|espanhol|aleman|alemao|italiano) (?:nor|or|and|nem|ou|e|ni|o|y)(?: in| em| en)?|doblad[oa] al?|dublad[oa] em)\s+$"
+)
 _LISTED = re.compile(r"\s*(?:,|&|\+|/)?\s*(?:and|or|e|ou|y|o|u)?\s*")
 _QUOTED = re.compile(r"[\"“”«»]([^\"“”«»\n]{1,80})[\"“”«»]|(?<!\w)['‘]([^'‘’\n]{2,80})['’](?!\w)")
 _NAME_SUFFIXES = frozenset({"jr", "junior", "filho", "neto", "sr", "ii", "iii", "iv"})
@@ -128,6 +136,7 @@ _LATIN_AMERICA = (
 _ARTICLES = frozenset(
     {"the", "a", "an", "o", "os", "as", "um", "uma", "el", "la", "los", "las", "un", "una"}
 )
+NEAR = 60  # characters that a cue may be away
 MAX_FUZZY_NAMES = 200_000
 
 
@@ -254,6 +263,7 @@ class Lexicon:
                 own.add(f"{head.group()} {core[-1][head.end() :]}" if head else core[-1])
             for alias in own:
                 aliases[alias].append(person)
+        self._surnames: list[str] = []
         self._first_names = {fold(p).split()[0] for p in self._people if " " in p}
         self._sole = {alias: len(people) == 1 for alias, people in aliases.items()}
         self._aliases: dict[str, tuple[str, ...]] = {}
@@ -262,6 +272,8 @@ class Lexicon:
             rivals = [p for p in people if self._person_weight[p] * 2 > top]
             if len(rivals) <= 3:
                 self._aliases[alias] = tuple(rivals)
+                if " " not in alias and len(alias) >= 7 and top >= 1.0:
+                    self._surnames.append(alias)
 
     # -- finding ------------------------------------------------------------------------------
 
@@ -299,6 +311,7 @@ class Lexicon:
         plain = flat(message)
         ws = words(message)
         quoted = self._quoted(message)
+        quantities = find_quantities(message, self.this_year)
         claims: list[tuple[float, Span]] = [(100.0, s) for s in quoted]
         claims += [
             (50.0, Span(start, end, "title", ids, pointed=True))
@@ -309,7 +322,7 @@ class Lexicon:
                 2.0 * len(words(message[q.start : q.end])) + 0.4,
                 Span(q.start, q.end, q.kind, (), q.low, q.high),
             )
-            for q in find_quantities(message, self.this_year)
+            for q in quantities
         ]
         claims += [
             (
@@ -328,7 +341,7 @@ class Lexicon:
         claims += titles
         claims += self._person_claims(message, plain, ws)
         claims += self._term_claims(message, ws)
-        if any(c.kind == "year" for _, c in claims):  # "more modern, from 2000 on"
+        if any(q.kind == "year" and not q.vague for q in quantities):  # "more modern, from 2000 on"
             claims = [(w, c) for w, c in claims if c.values not in (("newer",), ("older",))]
         chosen: list[Span] = []
         for _, span in sorted(claims, key=lambda c: (-c[0], c[1].start)):
@@ -362,7 +375,9 @@ class Lexicon:
             message[w.start].isupper() or message[w.start].isdigit() for w in big
         ):
             return False
-        starts = span[0].start == 0 or _SENTENCE_END.search(message, 0, span[0].start)
+        starts = span[0].start == 0 or _SENTENCE_END.search(
+            message, max(0, span[0].start - 4), span[0].start
+        )
         shouting = message.isupper()
         return not shouting and (not starts or sum(message[w.start].isupper() for w in span) > 1)
 
@@ -375,7 +390,9 @@ class Lexicon:
             key = " ".join(w.key for w in span)
             listed = bool(claims) and _LISTED.fullmatch(plain, claims[-1][1].end, f.start)
             cue = bool(
-                listed or _TITLE_CUE.search(plain, 0, f.start) or _CUE_AFTER.match(plain, f.end)
+                listed
+                or _TITLE_CUE.search(plain, max(0, f.start - NEAR), f.start)
+                or _CUE_AFTER.match(plain, f.end)
             )
             capital = self._capitalised(message, span)
             common = all(
@@ -389,8 +406,9 @@ class Lexicon:
                 continue
             if term and not (cue and capital) and not listed:
                 continue
-            if f.n_words == 1 and not (cue or capital) and key in self._aliases:
-                continue
+            ordinary = key in self._aliases or len(key) < 5 or not message.islower()
+            if f.n_words == 1 and ordinary and not (cue or capital):
+                continue  # a word, more likely than a name without its capital
             if key in self._bare and not capital:
                 continue
             if key.isdigit() and not (
@@ -419,11 +437,13 @@ class Lexicon:
             for i in range(len(ws) - n + 1):
                 span = ws[i : i + n]
                 key = " ".join(w.key for w in span)
-                people = self._aliases.get(key)
+                if re.search(r"['’]s$", message[span[-1].start : span[-1].end]):
+                    key = key[:-1]  # "Almodóvar's"
+                people = self._aliases.get(_NICKNAMES.get(key, key))
                 if people is None or len(key) < 3 or key in self._terms or key in STOPWORDS:
                     continue
                 start, end = span[0].start, span[-1].end
-                cue = bool(_PERSON_CUE.search(plain, 0, start))
+                cue = bool(_PERSON_CUE.search(plain, max(0, start - NEAR), start))
                 capital = message[start].isupper() and not message.isupper()
                 inner = self._capitalised(message, span)
                 common = n == 1 and key in self._common
@@ -431,6 +451,12 @@ class Lexicon:
                     continue
                 first_name = n == 1 and fold(people[0]).split()[0] == key
                 before = ws[i - 1] if i else None
+                if before and message[before.end : start] == " " and before.key not in STOPWORDS:
+                    whole = self._person_index.match(f"{before.key} {key}")
+                    if whole.row is not None:  # "Sigourny Weaver"
+                        person = self._people[whole.row]
+                        claims.append((4.4, Span(before.start, end, "person", (person,))))
+                        continue
                 if (
                     before
                     and message[before.end : start] in (" ", "-")
@@ -447,11 +473,15 @@ class Lexicon:
                 if first_name and (len(people) > 1 or surname_follows or len(key) < 5):
                     continue
                 known = self._person_weight[people[0]] >= 1.0
-                if first_name and not (
-                    cue and known and (message[start].isupper() or self._sole[key])
-                ):
+                alone = key in _NICKNAMES or (
+                    message[start].isupper() and self._sole.get(key, False)
+                )
+                if first_name and not (known and (cue or alone)):
                     continue
-                if not (cue or inner or (len(key) >= 6 and not first_name) or n == 2):
+                if first_name and not (message[start].isupper() or self._sole.get(key, False)):
+                    continue
+                famous = message[start].isupper() and self._person_weight[people[0]] >= 1.5
+                if not (cue or inner or famous or (len(key) >= 6 and not first_name) or n == 2):
                     continue
                 claims.append((2.0 * n + 0.2, Span(start, end, "person", people)))
         return claims
@@ -472,10 +502,46 @@ class Lexicon:
                 elif hit:
                     kind, name = hit
                     compound = re.match(r"-(\w+)", message[end:])
-                    if compound and fold(compound[1]) not in self._terms:
+                    if (
+                        compound
+                        and fold(compound[1]) not in self._terms
+                        and compound[1] not in ("made", "language", "speaking", "based", "style")
+                    ):
                         continue  # "my history-nerd uncle"
+                    if kind == "country" and _SPOKEN.search(
+                        flat(message[max(0, start - 30) : start])
+                    ):
+                        spoken = (
+                            own.get(f"in {key}") or own.get(f"em {key}") or own.get(f"en {key}")
+                        )
+                        kind, name = spoken or hit
                     claims.append((2.0 * n + 0.3, Span(start, end, kind, (name,))))
         return claims
+
+    def strangers(self, sentence: str, allowed: Iterable[str]) -> list[str]:
+        """Names in a sentence of prose that are none of the ``allowed`` texts, nor part of one.
+
+        Stricter than ``mark``: every title of the catalogue written with capitals counts, and
+        every other name inside the sentence that is no person, country, genre or theme.
+        """
+        known = [f" {fold(a)} " for a in allowed]
+        found = []
+        for run in _capital_runs(sentence, words(sentence)):
+            initial = not sentence[: run[0].start].strip(" \"'“«(*_-")
+            for part in (run, run[1:]) if initial and len(run) > 1 else (run,):
+                key = " ".join(w.key for w in part)
+                if any(f" {key} " in k for k in known):
+                    break
+            else:
+                alone = initial and len(run) == 1
+                listed = self._titles.lookup(key) or self._titles.lookup(
+                    run[0].key if alone else key
+                )
+                named = key in self._terms or self._person_index.lookup(key) or key in self._aliases
+                plain = all(w.key in self._common or w.key in self._terms for w in run)
+                if listed or not (alone or named or plain):
+                    found.append(sentence[run[0].start : run[-1].end])
+        return found
 
     def _misspelt(self, message: str, plain: str, ws: list[Word], chosen: list[Span]) -> list[Span]:
         """Names and genres that are a letter or two off, in what is left of the message."""
@@ -501,10 +567,18 @@ class Lexicon:
                     continue
                 if all(w.key in self._common for w in span):
                     continue
-                title_cue = bool(_TITLE_CUE.search(plain, 0, start))
-                person_cue = bool(_PERSON_CUE.search(plain, 0, start))
+                title_cue = bool(_TITLE_CUE.search(plain, max(0, start - NEAR), start))
+                person_cue = bool(_PERSON_CUE.search(plain, max(0, start - NEAR), start))
                 capital = self._capitalised(message, span)
-                if n in (2, 3) and fuzzy_names and (capital or person_cue):
+                rare = not any(w.key in self._common or w.key in self._terms for w in span)
+                if n == 1 and fuzzy_names and len(key) >= 6 and rare:
+                    near = process.extractOne(
+                        key, self._surnames, scorer=OSA.distance, processor=None, score_cutoff=2
+                    )
+                    if near and near[1] <= (1 if len(key) < 9 else 2) and near[0][0] == key[0]:
+                        take(Span(start, end, "person", self._aliases[near[0]]))
+                        continue
+                if n in (2, 3) and fuzzy_names and (capital or person_cue or rare):
                     person = self._person_index.match(key)
                     if person.row is not None:
                         take(Span(start, end, "person", (self._people[person.row],)))
@@ -529,33 +603,41 @@ class Lexicon:
                 take(Span(w.start, w.end, kind, (name,)))
         return found + self._unknown(message, plain, ws, free)
 
-    def _unknown(self, message: str, plain: str, ws: list[Word], free: object) -> list[Span]:
+    def _unknown(
+        self, message: str, plain: str, ws: list[Word], free: Callable[[int, int], bool]
+    ) -> list[Span]:
         """Names written as names, after words that announce one, which the catalogue lacks."""
         found: list[Span] = []
-        i = 0
-        while i < len(ws):
-            j = i
-            while j < len(ws) and (
-                message[ws[j].start].isupper()
-                or (
-                    j > i
-                    and j + 1 < len(ws)
-                    and ws[j].key in STOPWORDS
-                    and message[ws[j + 1].start].isupper()
-                )
-            ):
-                if j > i and re.search(r"[.!?;,:]", message[ws[j - 1].end : ws[j].start]):
-                    break
-                j += 1
-            if j > i:
-                run = ws[i:j]
-                start, end = run[0].start, run[-1].end
-                cue = _TITLE_CUE.search(plain, 0, start) or _NAME_CUE.search(plain, 0, start)
-                rare = any(w.key not in self._common and w.key not in self._terms for w in run)
-                if free(start, end) and cue and rare and not message.isupper():  # type: ignore[operator]
-                    found.append(Span(start, end, "unknown", (message[start:end],)))
-            i = max(j, i + 1)
+        for run in _capital_runs(message, ws):
+            start, end = run[0].start, run[-1].end
+            near = max(0, start - NEAR)
+            cue = _TITLE_CUE.search(plain, near, start) or _NAME_CUE.search(plain, near, start)
+            rare = any(w.key not in self._common and w.key not in self._terms for w in run)
+            if free(start, end) and cue and rare and not message.isupper():
+                found.append(Span(start, end, "unknown", (message[start:end],)))
         return found
+
+
+def _capital_runs(text: str, ws: Sequence[Word]) -> Iterator[Sequence[Word]]:
+    """Runs of words written with a capital, small words between two of them included."""
+    i = 0
+    while i < len(ws):
+        j = i
+        while j < len(ws) and (
+            text[ws[j].start].isupper()
+            or (
+                j > i
+                and j + 1 < len(ws)
+                and ws[j].key in STOPWORDS
+                and text[ws[j + 1].start].isupper()
+            )
+        ):
+            if j > i and re.search(r"[.!?;,:]", text[ws[j - 1].end : ws[j].start]):
+                break
+            j += 1
+        if j > i:
+            yield ws[i:j]
+        i = max(j, i + 1)
 
 
 def guess_language(text: str, default: str = "en") -> str:
@@ -563,8 +645,9 @@ def guess_language(text: str, default: str = "en") -> str:
     score: Counter[str] = Counter()
     lowered = text.lower()
     for w in re.findall(r"[^\W\d_]+", lowered):
-        for language, marks in _SMALL_WORDS.items():
-            score[language] += w in marks
+        speaks = [language for language, marks in _SMALL_WORDS.items() if w in marks]
+        for language in speaks:
+            score[language] += 2 if len(speaks) == 1 else 1
     score["pt"] += 2 * len(re.findall(r"[ãõç]|[êô]\w", lowered))
     score["es"] += 2 * len(re.findall(r"[ñ¿¡]|ción\b", lowered))
     best = score.most_common(2)
@@ -588,7 +671,7 @@ _SMALL_WORDS = {
         sem que eu me meu minha você voce vc não nao sim já ja vi assisti quero queria gosto
         gostei adoro adorei amei filme filmes algum alguma algo alguns nada mais menos muito
         bem bom boa indica indique indicar recomenda recomende sugere sugira tem tenho uma até
-        ate anos horas comédia comedia terror também tambem só so prefiro melhor engraçado
+        ate anos horas também tambem só so prefiro melhor engraçado
         novo nova antigo quais oi olá ola obrigado obrigada assistir ver hoje noite isso esse
         essa dirigido seja sejam passe qualquer nem umas crianças ator estou tô to pode você q
         vc né aí tá""".split()

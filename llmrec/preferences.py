@@ -67,11 +67,13 @@ class Understood:
     preferences: the state after the last message.
     marked: the user's messages as the lexicon marked them, in order.
     asked: how many of them a model was asked about.
+    doubtful: names that are told of somebody rather than asked for; given up first.
     """
 
     preferences: Preferences
     marked: tuple[Marked, ...]
     asked: int
+    doubtful: frozenset[str] = frozenset()
 
 
 class Understander:
@@ -125,7 +127,15 @@ class Understander:
                 language=conversation.language or state.language,
             )
             asked = sum(a is not None for a in own)
-            out.append(Understood(preferences, tuple(t.marked for t in case), asked))
+            doubtful = frozenset(
+                v
+                for t in case
+                for s in t.marked.spans
+                if s.mark in t.reading.doubtful
+                for v in s.values
+            )
+            marked = tuple(t.marked for t in case)
+            out.append(Understood(preferences, marked, asked, doubtful))
         return out
 
     def language(self, conversation: Conversation) -> str:
@@ -136,6 +146,10 @@ class Understander:
                 if m.role == "user":
                     language = guess_language(m.content, language)
         return language
+
+    def marked(self, conversation: Conversation) -> tuple[Marked, ...]:
+        """The user's messages as the lexicon marks them; no model is asked."""
+        return tuple(t.marked for t in self._read(conversation))
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -159,12 +173,12 @@ class Understander:
         """The model's answers, each distinct question asked once; None where none was needed."""
         wanted = [t for t in turns if self._needs_model(t)]
         if self._model is not None and wanted:
+            if len(self._answers) > 10_000:
+                self._answers.clear()
             missing = {t.key: t for t in wanted if t.key not in self._answers}
             by_schema: dict[str, list[_Turn]] = {}
             for t in missing.values():
                 by_schema.setdefault(repr([s.mark for s in t.marked.spans]), []).append(t)
-            if len(self._answers) > 10_000:
-                self._answers.clear()
             for group in by_schema.values():
                 prompts = [
                     understanding_prompt(t.marked, t.previous, detail=self.detail) for t in group
@@ -304,8 +318,9 @@ class Understander:
         f["likes"] = _join(
             tuple(i for i in old["likes"] if i not in new.dislikes), tuple(new.likes)
         )
+        loved = {*new.likes, *new.similar_to}
         f["dislikes"] = _join(
-            tuple(i for i in old["dislikes"] if i not in new.likes), tuple(new.dislikes)
+            tuple(i for i in old["dislikes"] if i not in loved), tuple(new.dislikes)
         )
         f["seen"] = _join(old["seen"], tuple(i for i in new.seen if i not in opinions))
         f["similar_to"] = tuple(

@@ -200,7 +200,8 @@ def recommend_prompt(
     )
 
 
-_ENTRY = re.compile(r"^\s*(?:\d{1,3}\s*[.)\]:-]|[-*•])\s*(.+?)\s*$", re.MULTILINE)
+_ENTRY = re.compile(r"^[ \t]*(?:\d{1,3}[ \t]*[.)\]:-]|[-*•])[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+_EMPTY_ENTRY = re.compile(r"^\s*(?:\d{1,3}\s*[.)\]:-]?|[-*•])\s*$")
 _TRIM = re.compile(r"^[\s\"“”«»'*_]+|[\s\"“”«»'*_]+$")
 
 
@@ -209,7 +210,9 @@ def parse_titles(text: str) -> list[str]:
 
     A remark behind a title (after a dash with blanks, or a colon) is cut off.
     """
-    lines = _ENTRY.findall(text) or [line for line in text.splitlines() if line.strip()]
+    lines = _ENTRY.findall(text) or [
+        line for line in text.splitlines() if line.strip() and not _EMPTY_ENTRY.match(line)
+    ]
     out = []
     for line in lines:
         title = re.split(r"\s+[-–—]\s+|:\s+(?=[A-ZÀ-Ú].*\.$)", line.strip())[0]

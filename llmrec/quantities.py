@@ -85,9 +85,9 @@ _DECADE_WORD = "|".join(sorted(_DECADES, key=len, reverse=True))
 
 # One expression of years: a year, a decade, a part of a decade, a century.
 _PART = (
-    r"(?:(?P<early>early|inicio d[oea]s?|comeco d[oea]s?|principios? d[oe](?: los)?|inicios d[eo](?: los)?|primeira metade d[oea]s?)"
+    r"(?:(?P<early>early|comecinho d[oea]s?|inicio d[oea]s?|comeco d[oea]s?|principios? d[oe](?: los)?|inicios d[eo](?: los)?|primeira metade d[oea]s?)"
     r"|(?P<mid>mid|meados d[oea]s?|mediados d[eo](?: los)?)"
-    r"|(?P<late>late|fim d[oea]s?|final d[oea]s?|finais d[oea]s?|finales d[eo](?: los)?|fines d[eo](?: los)?|segunda metade d[oea]s?))[\s-]+"
+    r"|(?P<late>late|finalzinho d[oea]s?|fim d[oea]s?|final d[oea]s?|finais d[oea]s?|finales d[eo](?: los)?|fines d[eo](?: los)?|segunda metade d[oea]s?))[\s-]+"
     r"(?:(?:the|los|os)\s+)?"
 )
 _PERIOD = (
@@ -96,25 +96,28 @@ _PERIOD = (
     rf"(?:(?P<dec4>(?:19|20)\d0)s?|'?(?P<dec2>\d0)s?|(?P<decw>{_DECADE_WORD}))\b"
     rf"|(?:the\s+)?(?P<dec4e>(?:19|20)\d0)'?s\b"
     rf"|(?:the\s+)?'?(?P<dec2e>[2-9]0)'?s\b"
-    rf"|(?:the\s+|los\s+)(?P<decwe>twenties|thirties|forties|fifties|sixties|seventies|eighties|nineties|noughties|sesenta|setenta|ochenta|noventa)\b"
+    rf"|(?:the\s+|los\s+)(?P<decwe>twenties|thirties|forties|fifties|sixties|seventies|eighties|nineties|noughties|veinte|treinta|cuarenta|cincuenta|sesenta|setenta|ochenta|noventa)\b(?!\s+(?:y|min))"
     rf"|(?P<decwx>sixties|seventies|eighties|nineties|noughties)\b"
     rf"|(?:los|dos|nos)\s+(?:(?P<dec4x>(?:19|20)\d0)s?|(?P<twok>dos mil|dois mil))\b(?!\s*(?:e\s|y\s)?\w*(?:diez|dez))"
     rf"|(?:los\s+|(?<=dos )|(?<=nos )|(?<=the ))(?P<dec2x>[2-9]0)\b(?!\s*min)"
-    rf"|(?P<spelled>{_SPELLED})\b|(?:(?:del|al|ano(?: de)?|from|of)\s+'?|(?<!\w)')(?P<short>[3-9][1-9])\b(?!\s*(?:min|%))"
-    rf"|(?P<adj>oitentist[ao]s?|noventist[ao]s?|setentist[ao]s?|sessentist[ao]s?|ochenter[ao]s?|noventer[ao]s?|setenter[ao]s?|sesenter[ao]s?)\b"
+    rf"|(?<=al )(?P<short2>[2-9]\d)\b|(?P<spelled>{_SPELLED})\b|(?:(?:del|al|el|ano(?: de)?|from|of)\s+'?|(?<!\w)')(?P<short>[2-9]\d)\b(?!\s*(?:min|%))"
+    rf"|(?P<adj>oitentist[ao]s?|noventist[ao]s?|setentist[ao]s?|sessentist[ao]s?|ochenter[ao]s?|noventer[ao]s?|cincuenter[ao]s?|setenter[ao]s?|sesenter[ao]s?)\b"
     rf"|(?:the\s+)?(?P<cent>20th|21st|twentieth|twenty[- ]first)\s+century\b|(?:seculo|siglo)\s+(?P<centr>xxi|xx|21|20)\b"
     rf"|(?:o\s+ano\s+(?:de\s+)?|el\s+ano\s+|the\s+year\s+)?(?P<year>{_YEAR})(?![\d:]|\s*(?:min|minut))\b"
     r")"
 )
-_ADJ = {"oi": 1980, "oc": 1980, "no": 1990, "set": 1970, "ses": 1960}
+_ADJ = {"ci": 1950, "oi": 1980, "oc": 1980, "no": 1990, "set": 1970, "ses": 1960}
 
 
 def _period(m: re.Match[str]) -> tuple[int, int]:
     g = m.groupdict()
+    part = g["early"] or g["mid"] or g["late"]
+    if g["year"] and part and int(g["year"]) % 10 == 0:
+        g = {**g, "dec4": g["year"], "year": None}  # "principios de los 2000"
     if g["year"]:
         low = high = int(g["year"])
-    elif g["short"]:
-        low = high = 1900 + int(g["short"])
+    elif g["short"] or g["short2"]:
+        low = high = 1900 + int(g["short"] or g["short2"])
     elif g["spelled"]:
         words = re.split(r"[\s-]+", g["spelled"])
         head = 2000 if words[0] in ("dois", "dos", "two", "twenty") else 1900
@@ -150,7 +153,7 @@ _UNTIL = r"(?:until|till|up to|through|no later than|not newer than|no newer tha
 _AFTER_STRICT = r"(?:after|newer than|later than|more recent than|depois d[eao]s?|apos|posterior(?:es)? (?:a|ao|aos|al)|despues d[eo](?:l)?|mais (?:nov[oa]s?|recentes?) (?:do )?que|mas (?:nuev[oa]s?|recientes?|modern[oa]s?) que|pos[- ]|post[- ])"
 _SINCE = r"(?:since|from|starting (?:in|from)|as of|no older than|not older than|no earlier than|desde|a partir d[eoa]s?(?:l)?|de)"
 _SINCE_SURE = r"(?:since|starting (?:in|from)|as of|no older than|not older than|no earlier than|desde|a partir d[eoa]s?(?:l)?|no minimo)"
-_ONWARD = r"\s*(?:on(?:wards?)?\b|and (?:later|newer|after|up|on)\b|or (?:later|newer|after)\b|to (?:now|today|the present|present)\b|em diante|pra frente|para (?:a )?frente|(?:pra|para) ca|ate (?:hoje|agora)|ou mais (?:nov[oa]s?|recentes?)|en adelante|para aca|hasta (?:hoy|ahora)|o mas (?:nuev[oa]s?|recientes?)|\+)"
+_ONWARD = r"\s*(?:on(?:wards?)?\b|para arriba|pra cima|(?:para|pa|hacia) a?delante|and (?:later|newer|after|up|on)\b|or (?:later|newer|after)\b|to (?:now|today|the present|present)\b|em diante|pra frente|para (?:a )?frente|(?:pra|para) ca|ate (?:hoje|agora)|ou mais (?:nov[oa]s?|recentes?)|en adelante|para aca|hasta (?:hoy|ahora)|o mas (?:nuev[oa]s?|recientes?)|\+)"
 _BACKWARD = r"\s*(?:or (?:older|earlier|before)\b|and (?:older|earlier)\b|ou (?:antes|mais antig[oa]s?)|(?:pra|para) tras|o (?:antes|mas (?:antigu[oa]s?|viej[oa]s?))|(?:para|hacia) atras)"
 _AROUND_Y = r"(?:around|circa|about|por volta d[eo]|cerca d[eo]|la por|alrededor d[eo]|mais ou menos de|hacia)"
 
@@ -161,8 +164,8 @@ def _named(pattern: str, suffix: str) -> str:
 
 _RANGE = re.compile(
     rf"\b(?:between|entre|from|de|desde|d[oa]s|mais ou menos de|mas o menos de)?{_ART}{_named(_PERIOD, '_a')}"
-    rf"\s*(?:and|to|until|through|or|ou|o|e|y|a|ate|hasta|-|–|—)\s*(?:(?:the|os|as|los|las|o|el|anos)\s+)*"
-    rf"(?:{_named(_PERIOD, '_b')}|(?P<bare_b>\d0)\b)"
+    rf"\s*(?:and|to|until|through|or|ou|o|e|y|al|a|ate|hasta|-|–|—)\s*(?:(?:the|os|as|los|las|o|el|anos)\s+)*"
+    rf"(?:{_named(_PERIOD, '_b')}|(?P<bare_b>\d0)\b|(?P<word_b>{_DECADE_WORD})\b)"
 )
 _RELATED = re.compile(
     rf"\b(?:(?P<before>{_BEFORE_STRICT})|(?P<until>{_UNTIL})|(?P<after>{_AFTER_STRICT})"
@@ -181,38 +184,36 @@ _LAST = re.compile(
 _VAGUE_YEAR = re.compile(
     r"\b(?P<recent>recentes?|recent(?:ly released)?|(?:de )?hace poco|recem[- ]lancad[oa]s?|lancamentos?|mais atua(?:l|is)|atuais|atual|actual(?:es)?|recientes?|"
     r"brand[- ]new|new releases?|estrenos?|novinh[oa]s?|modern|modern[oa]s?|contemporaneos?|contemporary)\b"
-    r"|\b(?P<old>antig[oa]s?|antiguinh[oa]s?|bem velh[oa]s?|antigu[oa]s?|viej[oa]s?|vintage|(?<!too )(?<!year )(?<!years )(?<!year-)(?<!yr )(?<!yrs )(?<!-yr-)(?<!how )old|oldies?|old[- ]school|das antigas|velh[oa]s?|de los de antes|de antes(?=\s*(?:[,.!?]|$))|de antano|de antigamente|de epoca antiga)\b(?!\s+(?:man|men|woman|age|friends?|lady|home))"
+    r"|\b(?P<old>antig[oa]s?|antiguinh[oa]s?|viejit[oa]s?|velhinh[oa]s?|bem velh[oa]s?|antigu[oa]s?|viej[oa]s?|vintage|(?<!too )(?<!year )(?<!years )(?<!year-)(?<!yr )(?<!yrs )(?<!-yr-)(?<!how )old|oldies?|old[- ]school|das antigas|velh[oa]s?|de los de antes|de antes(?=\s*(?:[,.!?]|$))|de antano|de antigamente|de epoca antiga)\b(?!\s+(?:man|men|woman|age|friends?|lady|home))"
 )
 
 _HOUR = r"(?:h(?:ou)?rs?\b|hours?\b|horas?\b|horinhas?\b|horitas?\b|h\b)"
 _MINUTE = r"(?:min(?:ut)?e?s?\b|minut(?:o|os|inhos|itos)\b|mins?\b|['’](?!\w)|m\b)"
 _DURATION = (
     r"(?:"
-    rf"(?P<h1>{_NUMBER})\s*(?P<dim>horinhas?|horitas?)(?:\s+(?:e|y)\s+(?P<dimhalf>meia|media|pouco|pico))?\b"
+    rf"(?P<h7>{_NUMBER})[\s-]*{_HOUR}\s+(?:e|y|and)\s+(?P<q7>tres cuartos|tres quartos|three quarters)|(?P<h1>{_NUMBER})\s*(?P<dim>horinhas?|horitas?)(?:\s+(?:e|y)\s+(?P<dimhalf>meia|media|pouco|pico))?\b"
     rf"|(?P<h2>\d)\s*h(?:rs?|oras?)?\s*(?:e\s+|y\s+)?(?P<m2>[0-5]?\d)(?:\s*{_MINUTE}|\b)"
     rf"|(?P<h3>\d):(?P<m3>[0-5]\d)\b(?:\s*h\b)?"
     rf"|(?P<h4>{_NUMBER})[\s-]*(?:and a half|y media|e meia)[\s-]+{_HOUR}"
     rf"|(?P<half1>(?:half (?:an )?hour|meia hora(?! e)|media hora))\b"
     rf"|(?:(?P<h5>{_NUMBER})[\s-]*)?{_HOUR}(?:\s*,?\s*(?:and|e|y|com|con)\s+(?:(?P<half2>(?:a half|meia|media)\b)|(?P<q2>a quarter|um quarto|cuarto)|(?P<little>pouco|pico)|(?P<m5>{_NUMBER})(?:\s*{_MINUTE}|\b)))"
-    rf"|(?P<h6>{_NUMBER})[\s-]*{_HOUR}(?:\s*(?P<m6>\d\d?)\s*{_MINUTE})?"
+    rf"|(?P<h6>{_NUMBER})[\s-]*{_HOUR}(?:\s*(?P<m6>\d\d?)\s*{_MINUTE}|\s+(?P<m8>twenty|thirty|forty|fifty|vinte|trinta|quarenta|cinquenta|veinte|treinta|cuarenta|cincuenta)\b)?"
     rf"|(?P<m7>{_NUMBER})[\s-]*{_MINUTE}"
     r")"
 )
-_MAX = r"(?P<max>ate|at most|no more than|not more than|max(?:imum)?(?: of)?|maximo(?: de)?|no maximo(?: de)?|maximo|up to|within|inside|que nao (?:passe|ultrapasse|exceda|dure mais) (?:d[eao]s?|que|d[eo] que)?|nao (?:passe|ultrapasse|exceda) (?:d[eao]s? )?|sem passar d[eao]s?|nao mais (?:d[eoa]s?|que|do que)(?: que)?|nada (?:com|de|acima de|over|above|longer than|que passe d[eao]s?|que dure mas de|de mas de) (?:mais de )?|como (?:mucho|maximo)|a lo (?:sumo|mas)|hasta|no mas de|que no (?:pase|exceda|supere|dure mas|sea mas larga) (?:d[eao]s? ?(?:las)?|que|las)?|sin pasar de|tenho (?:so |apenas |somente )?(?:umas? )?|tengo (?:solo |unas? )?|i(?:'ve| have)?(?: only)? (?:got|have) (?:only |just |about )?|i only have|only have|we have|temos (?:so )?|tenemos (?:solo )?|nothing (?:over|above|longer than|more than)|not? longer than|cab[ea] em|fits? (?:in|into))"
-_LESS = r"(?P<less>que no llegue(?:n)? a|que nao cheguem? a|under|less th[ae]n|shorter than|below|menos d[eao]s?(?: que)?|menor(?:es)? (?:do )?que|abaixo d[eao]s?|inferior(?:es)? a|mais curt[oa]s? (?:do )?que|mas cort[oa]s? (?:de |que )|por debajo de|menos que)"
+_MAX = r"(?P<max>ate|(?:q|que) no pase de|q nao passe d[eao]s?|nao pode passar d[eao]s?|nem passar d[eao]s?|ni un minuto mas de|que caiba em|got(?= (?:\d|about|only))|i'?ve(?: only| just)?(?= (?:an?|about|\d|one|two))|at most|no more than|not more than|max(?:imum)?(?: of)?|maximo(?: de)?|no maximo(?: de)?|maximo|up to|within|inside|que nao (?:passe|ultrapasse|exceda|dure mais) (?:d[eao]s?|que|d[eo] que)?|nao (?:passe|ultrapasse|exceda) (?:d[eao]s? )?|sem passar d[eao]s?|nao mais (?:d[eoa]s?|que|do que)(?: que)?|nada (?:com|de|acima de|over|above|longer than|que passe d[eao]s?|que dure mas de|de mas de) (?:mais de )?|como (?:mucho|maximo)|a lo (?:sumo|mas)|hasta|no mas de|que no (?:pase|exceda|supere|dure mas|sea mas larga) (?:d[eao]s? ?(?:las)?|que|las)?|sin pasar de|tenho (?:so |apenas |somente )?(?:umas? )?|tengo (?:solo |unas? )?|i(?:'ve| have)?(?: only)? (?:got|have) (?:only |just |about )?|i only have|only have|we have|temos (?:so )?|tenemos (?:solo )?|nothing (?:over|above|longer than|more than)|not? longer than|cab[ea] em|fits? (?:in|into))"
+_LESS = r"(?P<less>sub-|que no llegue(?:n)? a|que nao cheguem? a|under|less th[ae]n|shorter than|below|menos d[eao]s?(?: que)?|menor(?:es)? (?:do )?que|abaixo d[eao]s?|inferior(?:es)? a|mais curt[oa]s? (?:do )?que|mas cort[oa]s? (?:de |que )|por debajo de|menos que)"
 _MIN = r"(?P<min>at least|no less than|not less than|min(?:imum)?(?: of)?|minimo(?: de)?|pelo menos|no minimo(?: de)?|ao menos|al menos|como minimo|por lo menos|not shorter than)"
-_MORE = r"(?P<more>over|more than|longer than|above|mais d[eao]s?(?: que)?|maior(?:es)? (?:do )?que|acima d[eao]s?|mas d[eao]s?|superior(?:es)? a|mais long[oa]s? (?:do )?que|mas larg[oa]s? (?:de |que )|por encima de)"
+_MORE = r"(?P<more>que (?:supere|pase de|passe d[eao]s?|superen)|past|beyond|over|more than|longer than|above|mais d[eao]s?(?: que)?|maior(?:es)? (?:do )?que|acima d[eao]s?|mas d[eao]s?|superior(?:es)? a|mais long[oa]s? (?:do )?que|mas larg[oa]s? (?:de |que )|por encima de)"
 _ABOUT = r"(?P<about>around|about|roughly|approximately|ish|cerca de|por volta de|mais ou menos|uns|umas|aproximadamente|mas o menos|unos|unas|alrededor de|como de|some)"
-_OR_LESS = r"\s*(?:or (?:less|under|shorter)\b|tops\b|max(?:imum)?\b|at (?:the )?most\b|ou menos\b|no maximo\b|maximo\b|o menos\b|como (?:mucho|maximo)\b|a lo sumo\b|no mas\b|pra baixo\b)"
-_OR_MORE = (
-    r"\s*(?:or (?:more|longer|over)\b|ou mais\b|no minimo\b|o mas\b|como minimo\b|pra cima\b|\+)"
-)
+_OR_LESS = r"\s*,?\s*(?:exactos? maximo|tope|de tope|and not (?:one|a minute) more|is (?:the|my) (?:ceiling|limit|max)\b|tops\b|no maximo|como mucho|e (?:nem um|nao mais)|y ni uno mas|or (?:less|under|shorter)\b|tops\b|max(?:imum)?\b|at (?:the )?most\b|ou menos\b|no maximo\b|maximo\b|o menos\b|como (?:mucho|maximo)\b|a lo sumo\b|no mas\b|pra baixo\b)"
+_OR_MORE = r"\s*,?\s*(?:at (?:the very )?least|plus\b|and up\b|para arriba|or (?:more|longer|over)\b|ou mais\b|no minimo\b|o mas\b|como minimo\b|pra cima\b|\+)"
 _RUNTIME = re.compile(
     rf"\b(?:(?:{_MAX}|{_LESS}|{_MIN}|{_MORE}|{_ABOUT})\s*(?:(?:the|as|las|os|los|uns|umas|unos|unas|of|de|about|around|ha|the)\s+)*)?"
     rf"(?:(?:d[eao]|das|of)\s+)?(?<![\d.,:]){_DURATION}(?:(?P<orless>{_OR_LESS})|(?P<ormore>{_OR_MORE}))?"
 )
 _RUNTIME_RANGE = re.compile(
-    rf"\b(?:between|entre|from|de|das)\s+(?:las\s+)?(?:(?P<low>\d+)|{_named(_DURATION, '_a')})"
+    rf"(?:\b(?:between|entre|from|de|das)\s+(?:las\s+)?|\b(?=\d))(?:(?P<low>{_NUMBER}(?!\s*(?:h|min)))|{_named(_DURATION, '_a')})"
     rf"\s*(?:and|to|e|y|a|ate|hasta|-|–)\s*(?:as\s+|las\s+)?{_named(_DURATION, '_b')}"
 )
 _NEGATED = re.compile(
@@ -230,7 +231,7 @@ _BORN = re.compile(
 )
 _VAGUE_RUNTIME = re.compile(
     r"\b(?P<short>(?:not|nao|no|nada|nem) (?:(?:too|so|muito|tao|muy|tan|demasiado|very|seja|sea|that|super) )*(?:long|longo?a?s?|larg[oa]s?|comprid[oa]s?|extens[oa]s?)"
-    r"|short(?! (?:stor|notice|list|term|shot))|quick(?! (?:one|question|q\b))|shortish|(?<!mais )curt[oa]s?|(?<!mais )curtinh[oa]s?|rapid[oa]s?|rapidinh[oa]s?|(?<!mas )(?<!queda )cort[oa]s?|(?<!mas )cortit[oa]s?|breves?|que nao demore muito)\b"
+    r"|short(?! (?:stor|notice|list|term|shot))|quick(?! (?:one|question|q\b))|shortish|(?<!mais )(?<!eu )(?<!nao )(?<!mas )(?<!q )curt[oa]s?(?! (?:os|as|muito|bastante|demais)\b)|(?<!mais )curtinh[oa]s?|rapid[oa]s?|rapidinh[oa]s?|(?<!mas )(?<!queda )cort[oa]s?|(?<!mas )cortit[oa]s?|breves?|que nao demore muito)\b"
     r"|\b(?P<long>(?:really |very |bem |muy |super )?(?:(?<!too )(?<!so )(?<!as )long(?! (?:time|ago|day|weekend|week|shot|story|list|term|haul|way|flight|drive|trip|as|since))|(?<!um )(?<!uns )long[oa]s?(?! de |-metragem|s? animad)|comprid[oa]s?|larg[oa]s?))\b"
 )
 
@@ -254,14 +255,16 @@ def _minutes(m: re.Match[str]) -> int:
     g = m.groupdict()
     if g["half1"]:
         return 30
-    hours = _number(g["h1"] or g["h2"] or g["h3"] or g["h4"] or g["h5"] or g["h6"])
+    hours = _number(g["h7"] or g["h1"] or g["h2"] or g["h3"] or g["h4"] or g["h5"] or g["h6"])
     if hours == 0 and (g["half2"] or g["q2"] or g["m5"] or g["little"]):
         hours = 1  # "hora e meia"
-    minutes = _number(g["m2"] or g["m3"] or g["m5"] or g["m6"] or g["m7"])
+    minutes = _number(g["m2"] or g["m3"] or g["m5"] or g["m6"] or g["m7"] or g["m8"])
     if g["h4"] or g["half2"] or g["dimhalf"] in ("meia", "media"):
         minutes += 30
     if g["q2"]:
         minutes += 15
+    if g["q7"]:
+        minutes += 45
     return round(hours * 60 + minutes)
 
 
@@ -277,7 +280,9 @@ def _years(text: str, this_year: int) -> list[Quantity]:
 
     for m in _RANGE.finditer(text):
         first = _period(_Suffixed(m, "_a"))  # type: ignore[arg-type]
-        if m["bare_b"]:
+        if m["word_b"]:
+            second = (_DECADES[m["word_b"]], _DECADES[m["word_b"]] + 9)
+        elif m["bare_b"]:
             low = first[0] // 100 * 100 + int(m["bare_b"])
             second = (low, low + 9)
         else:
@@ -360,7 +365,7 @@ def _runtimes(text: str) -> list[Quantity]:
         found.append(Quantity(m.start(), m.end(), "runtime", low, high))
     for m in _RUNTIME_RANGE.finditer(text):
         high = _minutes(_Suffixed(m, "_b"))  # type: ignore[arg-type]
-        stated = int(m["low"] or 0) * (1 if m["m7_b"] else 60)
+        stated = round(_number(m["low"])) * (1 if m["m7_b"] else 60)
         low = stated or _minutes(_Suffixed(m, "_a"))  # type: ignore[arg-type]
         if low < high:
             found.append(Quantity(m.start(), m.end(), "runtime", low, high))
@@ -398,6 +403,9 @@ def find_quantities(text: str, this_year: int) -> list[Quantity]:
             lows, highs = (before.low, q.low), (before.high, q.high)
             low = None if None in lows else min(x for x in lows if x is not None)
             high = None if None in highs else max(x for x in highs if x is not None)
+            if low is None and high is None:  # "from 2005 on and until 2012" bounds both ends
+                low = next((x for x in lows if x is not None), None)
+                high = next((x for x in highs if x is not None), None)
             merged[-1] = Quantity(before.start, q.end, q.kind, low, high)
         else:
             merged.append(q)

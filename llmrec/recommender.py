@@ -55,8 +55,9 @@ Grounding = Literal["constrained", "match"]
 Array = npt.NDArray[np.float64]
 
 MAX_K = 100
-WHOLE_CATALOGUE = 20_000  # up to so many candidates, each one's title is scored
-SHORTLIST = 1_000  # beyond, so many of each signal's best
+SHORTLIST = 300  # candidates whose titles are scored: so many of the other signals' best
+SEARCH_TOKENS = 2_000  # of the search for these
+MODEL_CHOICES = 50  # and so many that the model itself finds likeliest
 
 
 class Ranker(Protocol):
@@ -197,6 +198,14 @@ class Recommender:
         from llmrec.catalog import Catalog
 
         profile = None
+        given = {"adapter": adapter, "revision": revision, "quantization": quantization}
+        if model is not None and not isinstance(model, (str, os.PathLike)):
+            for name, value in given.items():
+                if value is not None:
+                    raise InputError(
+                        f"{name} is {value!r} with a model that is loaded already: "
+                        "give the model by its name, or load it with that option"
+                    )
         if model is None or isinstance(model, (str, os.PathLike)):
             from llmrec.models.local import EMBEDDED, LocalModel
 
@@ -223,7 +232,7 @@ class Recommender:
 
     def understand(self, conversation: ConversationLike) -> Preferences:
         """What was understood of a conversation."""
-        return self._understand([Conversation.of(conversation)])[0].preferences
+        return self._prepare([Conversation.of(conversation)], None)[0].preferences
 
     @overload
     def recommend(
@@ -267,10 +276,9 @@ class Recommender:
         ------
         InputError: an empty conversation, an over-long message, a k out of range.
         """
-        batch = _as_batch(conversation)
-        replies = self._chat(batch or [Conversation.of(conversation)], k, preferences, repeat)
-        found = [list(r.recommendations) for r in replies]
-        return found if batch is not None else found[0]
+        asked, single = _as_batch(conversation)
+        found = [list(r.recommendations) for r in self._chat(asked, k, preferences, repeat)]
+        return found[0] if single else found
 
     def chat(
         self,
@@ -284,13 +292,10 @@ class Recommender:
 
         Parameters as for ``recommend``.
         """
-        batch = _as_batch(conversation)
-        replies = self._chat(batch or [Conversation.of(conversation)], k, preferences, repeat)
-        done = [
-            self._with_prose(c, r)
-            for c, r in zip(batch or [Conversation.of(conversation)], replies, strict=True)
-        ]
-        return done if batch is not None else done[0]
+        asked, single = _as_batch(conversation)
+        replies = self._chat(asked, k, preferences, repeat)
+        done = [self._with_prose(c, r) for c, r in zip(asked, replies, strict=True)]
+        return done[0] if single else done
 
     def stream(
         self,
@@ -316,7 +321,8 @@ class Recommender:
         for piece in self._prose(asked, reply, removed):
             text += piece
             yield Event("text", text=piece)
-        yield Event("reply", reply=dataclasses.replace(reply, text=text or reply.text))
+        whole = dataclasses.replace(reply, text=text or reply.text, removed=tuple(removed))
+        yield Event("reply", reply=whole)
 
     def chips(self, conversation: ConversationLike, k: int = 4) -> list[str]:
         """Short messages that a user may want to send next, each of which leads somewhere.
@@ -326,17 +332,13 @@ class Recommender:
         conversation: with the assistant's last turn and the items it showed in it.
         k: how many at most.
         """
-        said = (
-            conversation
-            if isinstance(conversation, Conversation)
-            else Conversation.of(conversation)
-        )
+        said = conversation if isinstance(conversation, Conversation) else _any_turn(conversation)
         shown = said.messages[-1].items if said.messages else ()
         language = self.understander.language(said)
         genres = Counter(g for i in self.catalog.get_many(shown) for g in i.genres)
         asked = [said.add(Message("user", text)) for text in chip_texts(genres, language)]
         plans = [
-            self._plan(c, u, False) for c, u in zip(asked, self._understand(asked), strict=True)
+            self._plan(c, u, False) for c, u in zip(asked, self._prepare(asked, None), strict=True)
         ]
         good = [p.conversation.messages[-1].content for p in plans if p.rows.size and not p.relaxed]
         return good[:k]
@@ -358,15 +360,12 @@ class Recommender:
     def _prepare(
         self, conversations: Sequence[Conversation], preferences: Preferences | None
     ) -> list[Understood]:
-        if preferences is None:
-            return self._understand(conversations)
-        return [Understood(preferences, (), 0) for _ in conversations]
-
-    def _understand(self, conversations: Sequence[Conversation]) -> list[Understood]:
         for c in conversations:
             for i in (*c.liked, *c.disliked, *c.seen, *c.mentioned):
                 self.catalog.get(i)  # raises for an id that is not in the catalogue
-        return self.understander.understand(conversations)
+        if preferences is None:
+            return self.understander.understand(conversations)
+        return [Understood(preferences, self.understander.marked(c), 0) for c in conversations]
 
     @cached_property
     def understander(self) -> Understander:
@@ -402,7 +401,7 @@ class Recommender:
         rows = self.catalog.filter(p, exclude=tuple(sorted(excluded)))
         relaxed: tuple[Wish, ...] = ()
         if not rows.size and asked:
-            relaxed = self._relax(p, asked, excluded)
+            relaxed = self._relax(p, asked, excluded, understood.doubtful)
             eased = p
             for w in relaxed:
                 eased = without(eased, w)
@@ -410,9 +409,17 @@ class Recommender:
         return _Plan(conversation, p, asked, relaxed, rows, excluded)
 
     def _relax(
-        self, preferences: Preferences, asked: tuple[Wish, ...], excluded: frozenset[str]
+        self,
+        preferences: Preferences,
+        asked: tuple[Wish, ...],
+        excluded: frozenset[str],
+        doubtful: frozenset[str],
     ) -> tuple[Wish, ...]:
-        """The fewest wishes to give up so that something is left, the least weighty first."""
+        """The least weighty wishes to give up so that something is left."""
+
+        def weight(wish: Wish) -> float:
+            return DOUBTFUL if doubtful.issuperset(wish.values) else _WEIGHTS[wish.field]
+
         open_to = np.zeros(len(self.catalog), dtype=bool)
         open_to[self.catalog.filter(None, exclude=tuple(sorted(excluded)))] = True
         masks = []
@@ -420,17 +427,17 @@ class Recommender:
             mask = np.zeros(len(self.catalog), dtype=bool)
             mask[self.catalog.filter(_only(preferences, w))] = True
             masks.append(mask)
-        order = sorted(range(len(asked)), key=lambda i: _weight(asked[i]))
+        order = sorted(range(len(asked)), key=lambda i: weight(asked[i]))
+        best: tuple[float, tuple[int, ...]] | None = None
         for n in range(1, min(3, len(asked)) + 1):
-            best: tuple[float, tuple[int, ...]] | None = None
             for dropped in itertools.combinations(order, n):
                 kept = [masks[i] for i in range(len(asked)) if i not in dropped]
                 left = open_to & np.logical_and.reduce(kept) if kept else open_to
-                cost = sum(_weight(asked[i]) for i in dropped)
+                cost = sum(weight(asked[i]) for i in dropped)
                 if left.any() and (best is None or cost < best[0]):
                     best = (cost, dropped)
-            if best:
-                return tuple(asked[i] for i in sorted(best[1]))
+        if best:
+            return tuple(asked[i] for i in sorted(best[1]))
         given_up: list[int] = []
         left = open_to.copy()
         for i in reversed(order):  # keep the weightiest that still go together
@@ -447,8 +454,9 @@ class Recommender:
                 for p, text in zip(plans, self._written(plans, k), strict=True)
             ]
         others = [self._signals(p) for p in plans]
-        rows = [self._shortlist(p, s) for p, s in zip(plans, others, strict=True)]
-        model_scores = self._model_scores(plans, rows)
+        prompts = self._prompts(plans)
+        rows = self._shortlists(plans, others, prompts)
+        model_scores = score_titles(self._scoring(), prompts, self._trie, rows)
         replies = []
         for plan, own, signals, lm in zip(plans, rows, others, model_scores, strict=True):
             here = {name: values[own].astype(np.float64) for name, values in signals.items()}
@@ -476,26 +484,43 @@ class Recommender:
         if p.dislikes:
             signals["disliked"] = self._content.to(self.catalog.rows(p.dislikes))
         if p.keywords:
-            share = np.zeros(n, dtype=np.float32)
+            share = np.ones(n, dtype=np.float32)
             for keyword in p.keywords:
-                share[self.catalog.filter(Preferences(keywords_out=(keyword,)))] -= 1.0
-            signals["keywords"] = 1.0 + share / len(p.keywords)
+                lacking = self.catalog.filter(Preferences(keywords_out=(keyword,)))
+                share[lacking] -= 1.0 / len(p.keywords)
+            signals["keywords"] = share
         if p.text:
             found = self.catalog.scores(p.text)
-            signals["text"] = found / np.float32(max(float(found.max()), 1e-9))
+            signals["text"] = np.asarray(found / max(float(found.max()), 1e-9), dtype=np.float32)
         return signals
 
-    def _shortlist(
-        self, plan: _Plan, signals: Mapping[str, npt.NDArray[np.float32]]
-    ) -> npt.NDArray[np.int32]:
-        """The candidates whose titles are scored: all, or the best by each signal."""
-        if plan.rows.size <= WHOLE_CATALOGUE:
-            return plan.rows
-        chosen = [
-            plan.rows[np.argsort(-s[plan.rows], kind="stable")[:SHORTLIST]]
-            for s in signals.values()
-        ]
-        return np.unique(np.concatenate(chosen)).astype(np.int32)
+    def _shortlists(
+        self,
+        plans: Sequence[_Plan],
+        signals: Sequence[Mapping[str, npt.NDArray[np.float32]]],
+        prompts: Sequence[Sequence[int]],
+    ) -> list[npt.NDArray[np.int32]]:
+        """The candidates whose titles are scored: all where they are few, else the best.
+
+        The best are those of the other signals together, and the model's own, found by exact
+        search over every candidate.
+        """
+        long = [n for n, p in enumerate(plans) if p.rows.size > SHORTLIST + MODEL_CHOICES]
+        found = rank_titles(
+            self._scoring(),
+            [prompts[n] for n in long],
+            self._trie,
+            MODEL_CHOICES,
+            allowed=[plans[n].rows for n in long],
+            budget=SEARCH_TOKENS,
+        )
+        out = [p.rows for p in plans]
+        for n, ranking in zip(long, found, strict=True):
+            rows = plans[n].rows
+            utility = self._ranker({k: v[rows].astype(np.float64) for k, v in signals[n].items()})
+            best = rows[np.argsort(-utility, kind="stable")[:SHORTLIST]]
+            out[n] = np.union1d(best, ranking.rows).astype(np.int32)
+        return out
 
     def _prompts(self, plans: Sequence[_Plan]) -> list[list[int]]:
         model = self._scoring()
@@ -508,19 +533,13 @@ class Recommender:
             out.append(model.prompt_ids(messages, LIST_PREFIX))
         return out
 
-    def _model_scores(
-        self, plans: Sequence[_Plan], rows: Sequence[npt.NDArray[np.int32]]
-    ) -> list[Array]:
-        """The model's log-probability of each candidate's title: float64 [candidates] per plan."""
-        return score_titles(self._scoring(), self._prompts(plans), self._trie, rows)
-
     def search(self, conversation: ConversationLike, k: int = 10) -> list[tuple[Item, float]]:
         """The model's own top ``k`` titles over all candidates, exact, with log-probabilities.
 
         This is the constrained search alone, without the other signals.
         """
         asked = Conversation.of(conversation)
-        plan = self._plan(asked, self._understand([asked])[0], False)
+        plan = self._plan(asked, self._prepare([asked], None)[0], False)
         ranking = rank_titles(
             self._scoring(), self._prompts([plan]), self._trie, k, allowed=[plan.rows]
         )[0]
@@ -541,18 +560,19 @@ class Recommender:
 
     def _match(self, plan: _Plan, text: str, k: int) -> Reply:
         """A list that the model wrote, matched back to the catalogue."""
+        allowed = {i.id for i in self.catalog.items_at(plan.rows)}
         items: list[Item] = []
         ungrounded: list[str] = []
         for title in parse_titles(text):
             item = self.catalog.match_title(title).item
             if item is None:
                 ungrounded.append(title)
-            elif item.id not in plan.excluded and item not in items:
+            elif item.id in allowed and item not in items:
                 items.append(item)
         items = items[:k]
         weights = [1.0 / r for r in range(1, len(items) + 1)]
         scores = [math.log(w / sum(weights)) for w in weights]
-        reply = self._reply(dataclasses.replace(plan, relaxed=()), items, scores, k)
+        reply = self._reply(plan, items, scores, k)
         return dataclasses.replace(reply, ungrounded=tuple(ungrounded))
 
     def _reply(self, plan: _Plan, items: Sequence[Item], scores: Sequence[float], k: int) -> Reply:
@@ -590,8 +610,9 @@ class Recommender:
     def _with_prose(self, conversation: Conversation, reply: Reply) -> Reply:
         if not self._profile.writes or not reply.recommendations:
             return reply
-        text = "".join(self._prose(conversation, reply, []))
-        return dataclasses.replace(reply, text=text or reply.text)
+        removed: list[str] = []
+        text = "".join(self._prose(conversation, reply, removed))
+        return dataclasses.replace(reply, text=text or reply.text, removed=tuple(removed))
 
     def _prose(self, conversation: Conversation, reply: Reply, removed: list[str]) -> Iterator[str]:
         """The words around the list: the model's, sentence by sentence where grounded."""
@@ -599,19 +620,14 @@ class Recommender:
             yield from re.findall(r"\S+\s*", reply.text)
             return
         chosen = [r.item for r in reply.recommendations]
-        said = " ".join(m.content for m in conversation.messages)
-        allowed = {i.id for i in chosen} | {
-            s.values[0] for s in self.understander.lexicon.mark(said).spans if s.kind == "title"
-        }
+        allowed = [m.content for m in conversation.messages]
+        for item in chosen:
+            allowed += (*item.all_titles, *item.people, item.label)
         pieces = self.model.stream(
             reply_prompt(conversation, reply.preferences, chosen), max_new_tokens=220
         )
         for sentence in _sentences(pieces):
-            strangers = [
-                s.values[0]
-                for s in self.understander.lexicon.mark(sentence).spans
-                if s.kind in ("title", "unknown") and s.values[0] not in allowed
-            ]
+            strangers = self.understander.lexicon.strangers(sentence, allowed)
             if strangers:
                 removed += strangers
             else:
@@ -630,13 +646,22 @@ def _sentences(pieces: Iterable[str]) -> Iterator[str]:
         yield buffer
 
 
-def _as_batch(conversation: Any) -> list[Conversation] | None:
-    """A list of conversations, or None where a single one was given."""
-    if not isinstance(conversation, (list, tuple)) or not conversation:
-        return None
-    if isinstance(conversation[0], (Message, Mapping)):
-        return None
-    return [Conversation.of(c) for c in conversation]
+def _as_batch(conversation: Any) -> tuple[list[Conversation], bool]:
+    """The conversations given, and whether it was a single one."""
+    if (
+        isinstance(conversation, (list, tuple))
+        and conversation
+        and not isinstance(conversation[0], (Message, Mapping))
+    ):
+        return [Conversation.of(c) for c in conversation], False
+    return [Conversation.of(conversation)], True
+
+
+def _any_turn(conversation: ConversationLike) -> Conversation:
+    """A conversation whose last turn may be anybody's."""
+    if isinstance(conversation, (str, Conversation)):
+        return Conversation.of(conversation)
+    return Conversation(tuple(conversation))  # type: ignore[arg-type]
 
 
 def _check_k(k: int) -> None:
@@ -651,6 +676,7 @@ def _only(preferences: Preferences, wish: Wish) -> Preferences:
     return Preferences(**{wish.field: value})
 
 
+DOUBTFUL = 0.1
 # What is given up first when nothing meets every wish.
 _WEIGHTS = {
     "runtime_min": 1.0, "runtime_max": 1.0, "year_min": 1.2, "year_max": 1.2, "languages": 1.5,
@@ -658,10 +684,6 @@ _WEIGHTS = {
     "people_any": 2.6, "directors": 2.6, "genres_out": 3.0, "countries_out": 3.0,
     "languages_out": 3.0, "people_out": 3.2,
 }  # fmt: skip
-
-
-def _weight(wish: Wish) -> float:
-    return _WEIGHTS[wish.field]
 
 
 def _standardised(values: Array) -> Array:

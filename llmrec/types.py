@@ -155,6 +155,8 @@ class Message(_Value):
             raise InputError(
                 f"a message has content of type {type(self.content).__name__}: give it as text"
             )
+        # Half of a surrogate pair is no text: it becomes a question mark.
+        object.__setattr__(self, "content", self.content.encode("utf-8", "replace").decode())
 
 
 @dataclass(frozen=True)
@@ -323,6 +325,8 @@ class Reply(_Value):
     confidence: 0 to 1; how much of the probability the recommended list holds (uncalibrated).
     ungrounded: titles named by the text that are not in the catalogue; always empty under
         constrained decoding.
+    removed: names that the model's prose gave and that are neither recommended nor the user's
+        own; the sentences with them were left out.
     """
 
     text: str
@@ -331,6 +335,7 @@ class Reply(_Value):
     sources: tuple[Item, ...] = ()
     confidence: float = 0.0
     ungrounded: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
     def message(self) -> Message:
         """The reply as the assistant's turn of a conversation."""

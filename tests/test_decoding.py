@@ -345,12 +345,11 @@ def test_lists_in_free_text_hold_titles_only_whatever_the_model_wants(
     while len(ids) < max_new_tokens:
         permitted = held.permitted(at, len(ids))
         assert len(permitted)
+        some = np.intersect1d(permitted, liked) if hostility == "likes marks" else permitted
+        token = int(dice.choice(some if len(some) else permitted))
         if hostility == "broken" and dice.random() < 0.05:
             token = held.fallback(at)
-        else:
-            some = np.intersect1d(permitted, liked) if hostility == "likes marks" else permitted
-            token = int(dice.choice(some if len(some) else permitted))
-        assert token in permitted
+            assert token in permitted or token in model.end_ids
         ids.append(token)
         at = held.advance(at, token)
         if token in model.end_ids:
@@ -413,6 +412,16 @@ def test_entries_may_end_the_turn() -> None:
         at = held.advance(at, token)
     assert at.over
     assert len(held.rows(model.encode("- Heat<end>"))) == 1
+
+
+def test_a_title_that_would_end_the_turn_in_its_middle_is_never_begun() -> None:
+    model = ScriptedModel()
+    for end in ("\n", "<end>"):
+        for titles in (["Heat", "H<end>idden"], ["Heat", "Hea<end>", "Her"], ["<end>"]):
+            held = GroundedList(model, title_trie(model, titles, terminator=end))
+            assert {titles[held.trie.rows_of(t)[0]] for t in held.open.leaves} == {
+                t for t in titles if "<end>" not in t
+            }
 
 
 def test_as_a_logits_processor_it_masks_whole_batches_and_fails_closed() -> None:

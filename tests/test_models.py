@@ -356,6 +356,26 @@ def test_what_prompts_begin_with_is_computed_once_and_changes_nothing() -> None:
         assert known == pytest.approx(fresh, abs=1e-4)
 
 
+def test_what_is_left_of_a_batch_is_not_remembered_with_its_padding() -> None:
+    network, tokenizer = tiny.network("llama"), tiny.tokenizer()
+    caching = LocalModel(network, tokenizer, mode="tree")
+    talks = [TALK[1], TALK[0]]
+    long = len(caching.prompt_ids(talks[0]))
+
+    def ending(ids: Any, scores: Any) -> Any:  # the longer one ends at once
+        scores[:, [2, 6]] = -1e4
+        if len(ids) == 2:
+            scores[0, 2] = 1e4
+        return scores
+
+    caching.generate(talks, max_new_tokens=9, processors=[ending])
+    assert long > len(caching.prompt_ids(talks[1]))
+    for talk in talks:
+        prompt = caching.prompt_ids([*talk, Message("assistant", "?")])
+        own = caching.prefill(prompt).logprobs
+        assert own == pytest.approx(right_logprobs(caching, prompt)[-1], abs=1e-4)
+
+
 def test_a_batch_that_shares_its_beginning_computes_it_once() -> None:
     network, tokenizer = tiny.network("gemma2"), tiny.tokenizer()
     model = LocalModel(network, tokenizer, mode="tree")

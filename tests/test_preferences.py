@@ -253,6 +253,25 @@ def test_critiques_are_relative_to_the_first_film_shown(
     }
 
 
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        ("I've seen the second one", {"seen": ["secret"]}),
+        ("já vi o segundo", {"seen": ["secret"]}),
+        ("ya vi la segunda", {"seen": ["secret"]}),
+        ("I've already seen all three", {"seen": ["gladiator", "secret", "coco"]}),
+        ("I loved the last one", {"likes": ["coco"]}),
+        ("odiei o terceiro", {"dislikes": ["coco"]}),
+        ("the first one was boring", {"dislikes": ["gladiator"]}),
+    ],
+)
+def test_films_shown_can_be_pointed_at(message: str, wanted: dict[str, object]) -> None:
+    shown = ("gladiator", "secret", "coco")
+    assert slots(understood("a drama", shown, message)) == {"genres": ["Drama"], **wanted}
+    nothing = slots(understood(message))
+    assert not nothing.keys() & {"seen", "likes", "dislikes"}
+
+
 def test_critiques_follow_what_was_shown_last() -> None:
     first = ("a drama", ("central-station",), "something newer")
     assert slots(understood(*first, ("gladiator",), "newer still"))["year_min"] == 2001

@@ -39,7 +39,8 @@ LABELS: list[tuple[str, tuple[str, ...], str, str, str]] = [
     ("year_max", ("1999",), "until 1999", "até 1999", "hasta 1999"),
     ("runtime_min", ("150",), "at least 2 h 30", "no mínimo 2 h 30", "como mínimo 2 h 30"),
     ("runtime_max", ("120",), "at most 2 h", "no máximo 2 h", "como máximo 2 h"),
-    ("keywords_out", ("violent",), "no violent", "sem violência", "sin violencia"),
+    ("keywords_out", ("violent",), "avoiding: violent", "evitando: violência",
+     "evitando: violencia"),
 ]  # fmt: skip
 
 

@@ -109,6 +109,10 @@ class Forest(Protocol):
         """
         ...
 
+    def keep(self, prompts: Sequence[int]) -> None:
+        """Go on with some of the prompts only: their places now, in the order they shall have."""
+        ...
+
 
 class Prefix(Protocol):
     """One prompt, run once, that tree-shaped continuations hang on."""

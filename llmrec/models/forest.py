@@ -294,9 +294,9 @@ class Runner:
         pads = [width - len(row) for row in ids]
         known = [self._prefixes.find(row[:-1]) for row in ids]
         done = min(n + pad for (n, _), pad in zip(known, pads, strict=True))
-        cache = _cache([], self.model.device)
+        cache = _cache([])
         if done >= _WORTH and max(n for n, _ in known) >= _WORTH:
-            cache = _cache(_padded([layers for _, layers in known], pads, done), self.model.device)
+            cache = _cache(_padded([layers for _, layers in known], pads, done))
         else:
             done = 0
         padded = [[0] * pad + row for row, pad in zip(ids, pads, strict=True)]
@@ -360,11 +360,12 @@ class TreeForest:
     """Trees that ride in one row for each prompt, under a mask."""
 
     def __init__(self, runner: Runner, run: Run, logits: torch.Tensor) -> None:
-        self._runner, self._run, self._logits = runner, run, logits
+        self._runner, self._logits = runner, logits
         self._width = run.width
         self._layers = _layers(run.cache)
-        self._cache = _cache(self._layers, runner.model.device)
+        self._cache = _cache(self._layers)
         rows = len(run.ids)
+        self._ends = [len(ids) for ids in run.ids]
         self._prompt = np.arange(self._width)[None] >= np.array(run.pads)[:, None]
         self._seen = np.zeros((rows, 0, self._width), dtype=bool)
         self._before = np.arange(self._width)[None] - np.array(run.pads)[:, None]
@@ -374,7 +375,7 @@ class TreeForest:
     @property
     def room(self) -> int:
         """See ``Forest``."""
-        return self._runner.room(len(self._run.ids))
+        return self._runner.room(len(self._ends))
 
     @cached_property
     def logprobs(self) -> FloatArray:
@@ -390,13 +391,26 @@ class TreeForest:
         """See ``Forest``."""
         return _scored(self, self._fork()._feed, tokens, parents)
 
+    def keep(self, prompts: Sequence[int]) -> None:
+        """See ``Forest``."""
+        rows = list(prompts)
+        self._prompt, self._seen, self._before = (
+            a[rows] for a in (self._prompt, self._seen, self._before)
+        )
+        self._slots = [self._slots[r] for r in rows]
+        self._ends = [self._ends[r] for r in rows]
+        self._logits = self._logits[rows]
+        self._layers = _rows(self._layers, rows)
+        self._cache = _cache(_rows(_layers(self._cache), rows))
+        self.__dict__.pop("logprobs", None)
+
     def dense(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> torch.Tensor:
         """Add nodes; logits [prompts, most nodes, vocabulary]."""
         return self._feed(tokens, parents)
 
     def _fork(self) -> TreeForest:
         fresh = copy.copy(self)
-        fresh._cache = _cache(self._layers, self._runner.model.device)
+        fresh._cache = _cache(self._layers)
         fresh._seen = self._seen[:, :0, : self._width]
         fresh._before = self._before[:, : self._width]
         fresh._slots = [[] for _ in self._slots]
@@ -419,7 +433,7 @@ class TreeForest:
             own = self._slots[row]
             ids[row, : len(tokens[row])] = tokens[row]
             own += range(old, old + len(tokens[row]))
-            end = len(self._run.ids[row])
+            end = self._ends[row]
             for at, parent in enumerate(parents[row].tolist(), old):
                 if parent < 0:
                     before[row, width + at] = end
@@ -457,6 +471,12 @@ class PathForest:
     def score(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> list[FloatArray]:
         """See ``Forest``."""
         return _scored(self, PathForest(self._runner, self._runs).dense, tokens, parents)
+
+    def keep(self, prompts: Sequence[int]) -> None:
+        """See ``Forest``."""
+        self._runs = [self._runs[p] for p in prompts]
+        self._paths = [self._paths[p] for p in prompts]
+        self.__dict__.pop("logprobs", None)
 
     def dense(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> torch.Tensor:
         """Add nodes; logits [prompts, most nodes, vocabulary]."""
@@ -561,7 +581,7 @@ def _common(rows: Sequence[Sequence[int]]) -> int:
     return int(differ.argmax()) if differ.any() else shortest
 
 
-def _cache(layers: _Layers, device: Any) -> Any:
+def _cache(layers: _Layers) -> Any:
     """A cache that begins with these keys and values and does not change them."""
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
@@ -573,6 +593,13 @@ def _cache(layers: _Layers, device: Any) -> Any:
         layer.keys, layer.values = keys, values
         cache.layers.append(layer)
     return cache
+
+
+def _rows(layers: _Layers, rows: Sequence[int]) -> _Layers:
+    import torch
+
+    with torch.inference_mode():
+        return [(k[list(rows)], v[list(rows)]) for k, v in layers]
 
 
 def _layers(cache: Any) -> _Layers:

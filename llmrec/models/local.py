@@ -45,6 +45,12 @@ _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<turn|>",
 _FLOAT32_PARAMETERS = 1_500_000_000  # up to here a CPU is quicker and exact with float32
 _ANCHOR = ":"
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_EXTRAS = {
+    "gptqmodel": "gptq",
+    "optimum": "gptq",
+    "bitsandbytes": "train",
+    "accelerate": "train",
+}
 _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 
 
@@ -162,7 +168,9 @@ class LocalModel:
                     "or leave chat_template_from out"
                 )
             tokenizer.chat_template = taken
-        label = Path(source).name if Path(source).is_dir() else str(source)
+        label = Path(source).name if Path(source).is_dir() else source
+        if Path(source) == EMBEDDED:
+            label = "llmrec-embedded"
         if adapter is not None:
             with_adapter = _source("adapter", adapter)
             model = _load_adapter(model, with_adapter, local_files_only)
@@ -686,6 +694,9 @@ def _clearly(what: str, source: str) -> Iterator[None]:
     except LLMRecError:
         raise
     except ImportError as e:
+        for package, extra in _EXTRAS.items():
+            if package in str(e).lower():
+                raise MissingExtraError(package, extra) from e
         raise ModelError(f"the {what} of {source} needs a package: {_first_line(e)}") from e
     except (*known, SafetensorError) as e:
         where = "is damaged or incomplete" if Path(source).is_dir() else "was not found"
@@ -734,12 +745,13 @@ def _load_model(
     options["dtype"] = "auto" if dtype == "auto" else getattr(torch, dtype)
     if attn_implementation is not None:
         options["attn_implementation"] = attn_implementation
+    if quantization is not None or (device != "cpu" and importlib.util.find_spec("accelerate")):
+        options["device_map"] = {"": device}  # straight to its place, not by way of the host
     if quantization is not None:
         from transformers import BitsAndBytesConfig
 
         compute = torch.float32 if device == "cpu" else torch.bfloat16
         compute = compute if dtype == "auto" else getattr(torch, dtype)
-        options["device_map"] = {"": device}
         options["quantization_config"] = (
             BitsAndBytesConfig(  # type: ignore[no-untyped-call]
                 load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute

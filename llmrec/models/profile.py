@@ -30,6 +30,18 @@ class Profile:
     detail: Literal["full", "brief"] = "full"
     writes: bool = True
 
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("lead", ("rules", "model")),
+            ("detail", ("full", "brief")),
+            ("writes", (True, False)),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ModelError(
+                    f"the profile has {name} {value!r}: use {' or '.join(map(repr, allowed))}"
+                )
+
     @classmethod
     def read(cls, model: str | os.PathLike[str], *, revision: str | None = None) -> Profile:
         """The profile that a folder or a Hub repository carries, else the default.

@@ -226,6 +226,9 @@ class _Forest:
     def score(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> list[FloatArray]:
         return [t.score(a, b) for t, a, b in zip(self._trees, tokens, parents, strict=True)]
 
+    def keep(self, prompts: Sequence[int]) -> None:
+        self._trees = [self._trees[p] for p in prompts]
+
 
 def simplest(schema: Mapping[str, Any]) -> Any:
     """The smallest value that meets a JSON schema of the plain kind that llmrec uses."""
