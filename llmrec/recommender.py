@@ -209,7 +209,7 @@ class Recommender:
         if model is None or isinstance(model, (str, os.PathLike)):
             from llmrec.models.local import EMBEDDED, LocalModel
 
-            profile = Profile.read(model or EMBEDDED, revision=revision)
+            name = model or EMBEDDED
             model = LocalModel.from_pretrained(
                 model,
                 adapter=adapter,
@@ -220,6 +220,7 @@ class Recommender:
                 chat_template_from=chat_template_from,
                 trust_remote_code=trust_remote_code,
             )
+            profile = Profile.read(name, revision=revision)
         if catalog is None:
             catalog = Catalog.embedded()
         elif not isinstance(catalog, Catalog):
@@ -335,7 +336,13 @@ class Recommender:
         said = conversation if isinstance(conversation, Conversation) else _any_turn(conversation)
         shown = said.messages[-1].items if said.messages else ()
         language = self.understander.language(said)
-        genres = Counter(g for i in self.catalog.get_many(shown) for g in i.genres)
+        wanted = self._prepare([said], None)[0].preferences
+        genres = Counter(
+            g
+            for i in self.catalog.get_many(shown)
+            for g in i.genres
+            if g not in wanted.genres + wanted.genres_any  # "no thriller" is no way on from there
+        )
         asked = [said.add(Message("user", text)) for text in chip_texts(genres, language)]
         plans = [
             self._plan(c, u, False) for c, u in zip(asked, self._prepare(asked, None), strict=True)

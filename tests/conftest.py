@@ -100,4 +100,7 @@ def catalog(films: list[Item]) -> Catalog:
 @pytest.fixture(scope="session")
 def recommender() -> Recommender:
     """The embedded model on the embedded catalogue."""
+    import torch
+
+    torch.set_num_threads(1)  # so small a model loses more by waiting than it gains
     return Recommender.from_pretrained()

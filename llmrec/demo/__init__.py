@@ -1,0 +1,46 @@
+"""The page: build(recommender) gives a Gradio app, launch_options() what its launch() takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmrec.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from llmrec.recommender import Recommender
+
+__all__ = ["build", "launch_options"]
+
+
+def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
+    """The page for a recommender, which all visitors share; everything else is each visitor's own.
+
+    Parameters
+    ----------
+    embedded: whether the model is the small one that comes with llmrec, which the page then says.
+
+    Raises
+    ------
+    MissingExtraError: gradio is not installed.
+    """
+    _need_gradio()
+    from llmrec.demo import page
+
+    return page.build(recommender, embedded=embedded)
+
+
+def launch_options() -> dict[str, Any]:
+    """What ``build(...).launch(**options)`` takes so that the page looks as it is meant to."""
+    _need_gradio()
+    from llmrec.demo import page
+
+    return page.launch_options()
+
+
+def _need_gradio() -> None:
+    try:
+        import gradio  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("gradio", "demo") from None

@@ -1,0 +1,281 @@
+# ruff: noqa: E501  (sentences and markup stay in one piece)
+"""Cards hides the HTML of a conversation: bubbles, film cards, chips, the welcome.
+
+Everything that comes from the visitor, the model or the catalogue is escaped here, once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from llmrec.demo.posters import poster
+from llmrec.demo.texts import EXAMPLES, say
+from llmrec.demo.visit import MARKS, Turn, Visit
+from llmrec.types import MAX_MESSAGE_CHARS, Item, Recommendation
+from llmrec.wishes import wishes
+from llmrec.wording import display_name, duration, wish_labels
+
+__all__ = ["card", "header", "log", "panel_head", "share", "welcome"]
+
+SHOWN_CHARS = 600
+_ICONS = {
+    "like": '<path d="M7 10.5v9H4v-9zM7 10.5l4.2-7c1.3.2 2 1.2 1.8 2.5L12.4 9.500h5.700'
+    'c1.200 0 2 1 1.700 2.200l-1.500 6.100c-.2 1-1 1.700-2 1.700H7"/>',
+    "dislike": '<path d="M7 13.500v-9H4v9zM7 13.500l4.200 7c1.300-.2 2-1.200 1.800-2.500l-.6-3.500h5.700'
+    'c1.200 0 2-1 1.700-2.200l-1.500-6.100c-.2-1-1-1.700-2-1.700H7"/>',
+    "seen": '<path d="M2.500 12s3.500-6.500 9.500-6.500 9.500 6.500 9.500 6.500-3.500 6.500-9.500 6.500S2.500 12 2.500 12z"/>'
+    '<circle cx="12" cy="12" r="2.800"/>',
+    "met": '<path d="M5 12.500l4.500 4.500L19 7.500"/>',
+    "missed": '<path d="M6.500 6.500l11 11M17.500 6.500l-11 11"/>',
+    "hand": '<path d="M4 20l1-4L16 5l3 3L8 19zM14 7l3 3"/>',
+}
+
+
+def _icon(name: str) -> str:
+    return f'<svg class="lr-icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">{_ICONS[name]}</svg>'
+
+
+def share(score: float) -> str:
+    """A log-probability as a share in per cent, with as many digits as it deserves.
+
+    >>> share(-1.17), share(-5.0), share(-20.0)
+    ('31 %', '0.7 %', '<0.1 %')
+    """
+    if math.isnan(score):
+        return "?"
+    percent = 100 * math.exp(min(score, 0.0))
+    if percent < 0.1:
+        return "<0.1 %"
+    return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"
+
+
+def card(
+    recommendation: Recommendation,
+    *,
+    language: str,
+    page_language: str,
+    marks: frozenset[str] = frozenset(),
+    first: bool = False,
+) -> str:
+    """One film.
+
+    Parameters
+    ----------
+    language: of the film's facts and the reason. page_language: of the buttons.
+    marks: which buttons are pressed.
+    first: whether it is the first of its list, which is shown larger and with its description.
+    """
+    item, ui = recommendation.item, page_language
+    title = item.title_in(language)
+    original = item.original_title
+    facts = [str(item.year) if item.year else "", duration(item.runtime) if item.runtime else ""]
+    facts += [display_name("genre", g, language) for g in item.genres[:3]]
+    shared = say(ui, "share", share=share(recommendation.score))
+    more = say(ui, "share_more", logprob=f"{recommendation.score:.2f}".replace("-", "−"))
+    ticks = [_tick("met", w, ui) for w in recommendation.matched]
+    ticks += [_tick("missed", w, ui) for w in recommendation.relaxed]
+    about = item.description_in(language) if first else ""
+    return "".join(
+        (
+            f'<li class="lr-card{" lr-first" if first else ""}{_class(marks)}">',
+            f'<div class="lr-art">{poster(item, language)}</div><div class="lr-facts">',
+            f'<h3 class="lr-title" lang="{language}">{escape(title)}</h3>',
+            f'<p class="lr-original"><span class="lr-hidden">{escape(say(ui, "original"))}: </span>'
+            f"{escape(original)}</p>"
+            if original and original.casefold() != title.casefold()
+            else "",
+            f'<p class="lr-meta">{" <i>·</i> ".join(escape(f) for f in facts if f)}</p>',
+            f'<p class="lr-about" lang="{language}">{escape(about)}</p>' if about else "",
+            f'<ul class="lr-wishes">{"".join(ticks)}</ul>' if ticks else "",
+            f'<p class="lr-why" lang="{language}"><span lang="{ui}">{escape(say(ui, "why"))}</span> '
+            f"{escape(recommendation.reason)}</p>"
+            if recommendation.reason
+            else "",
+            f'<div class="lr-foot"><div class="lr-marks" role="group" aria-label="{escape(title)}">',
+            *(_button(m, item, title, m in marks, ui) for m in MARKS),
+            f'</div><span class="lr-share" tabindex="0" title="{escape(more)}" '
+            f'aria-label="{escape(f"{shared}. {more}")}">'
+            f"{escape(shared)}</span></div></div></li>",
+        )
+    )
+
+
+def _class(marks: frozenset[str]) -> str:
+    return "".join(f" lr-is-{m}" for m in MARKS if m in marks)
+
+
+def _tick(kind: str, wish: str, ui: str) -> str:
+    return (
+        f'<li class="lr-{kind}">{_icon(kind)}<span class="lr-hidden">{escape(say(ui, kind))}: </span>'
+        f"{escape(wish)}</li>"
+    )
+
+
+def _button(mark: str, item: Item, title: str, pressed: bool, ui: str) -> str:
+    name = say(ui, mark)
+    return (
+        f'<button type="button" class="lr-mark" data-mark="{mark}" data-id="{escape(item.id)}" '
+        f'aria-pressed="{str(pressed).lower()}" aria-label="{escape(f"{name}: {title}")}" '
+        f'title="{escape(name)}">{_icon(mark)}<span>{escape(name)}</span></button>'
+    )
+
+
+def _chips(messages: Sequence[str], label: str) -> str:
+    buttons = "".join(
+        f'<li><button type="button" class="lr-chip" data-say="{escape(m)}">{escape(m)}</button></li>'
+        for m in messages
+    )
+    return f'<ul class="lr-chips" aria-label="{escape(label)}">{buttons}</ul>'
+
+
+def welcome(language: str, items: Sequence[Item]) -> str:
+    """What stands where the conversation will be: a question, pictures, examples to start with."""
+    pictures = "".join(f"<li>{poster(i, language)}</li>" for i in items)
+    return (
+        f'<div class="lr-welcome"><ul class="lr-strip" aria-hidden="true">{pictures}</ul>'
+        f"<h2>{escape(say(language, 'welcome'))}</h2>"
+        f"<p>{escape(say(language, 'welcome_more'))}</p>"
+        f"{_chips(EXAMPLES[language], say(language, 'examples'))}</div>"
+    )
+
+
+def log(visit: Visit, posters: Sequence[Item] = ()) -> list[str]:
+    """The conversation as pieces of HTML, in order; together they are one well-formed whole.
+
+    In pieces, so that only the one that changes travels to the browser. The first is a stamp, by
+    which the browser tells an older picture that arrives late from a newer one.
+    """
+    ui = visit.language
+    out = [f'<span hidden="" data-stamp="{visit.stamp()}"></span>']
+    turns = visit.turns
+    if not turns:
+        return [*out, welcome(ui, posters)]
+    for number, turn in enumerate(turns):
+        last = number == len(turns) - 1
+        out += _turn(turn, visit, last)
+    return out
+
+
+def _turn(turn: Turn, visit: Visit, last: bool) -> list[str]:
+    ui = visit.language
+    language = turn.preferences.language if turn.preferences else ui
+    said = escape(turn.said[:SHOWN_CHARS])
+    if len(turn.said) > SHOWN_CHARS:
+        said += (
+            f'<span class="lr-cut">{escape(say(ui, "cut", n=_count(len(turn.said), ui)))}</span>'
+        )
+    hand = (
+        f'<span class="lr-hand">{_icon("hand")}{escape(say(ui, "changed"))}</span>'
+        if turn.by_hand
+        else ""
+    )
+    you = f'<span class="lr-hidden">{escape(say(ui, "you"))}: </span>'
+    head = (
+        f'<section class="lr-turn" data-stage="{turn.stage}"><div class="lr-said">{you}{hand}'
+        f"<p>{said}</p></div>"
+        if said
+        else f'<section class="lr-turn" data-stage="{turn.stage}">'
+    )
+    head += _understood(turn, ui)
+    cards = "".join(
+        card(
+            r,
+            language=language,
+            page_language=ui,
+            marks=visit.marks(r.item.id),
+            first=r.rank == 1,
+        )
+        for r in turn.recommendations
+    )
+    if cards:
+        few = " lr-few" if len(turn.recommendations) < 3 else ""
+        cards = f'<ol class="lr-cards{few}" aria-label="{escape(say(ui, "cards"))}">{cards}</ol>'
+    elif turn.stage == "thinking":
+        cards = (
+            f'<div class="lr-wait" role="status"><span class="lr-dots" aria-hidden="true">'
+            f"<i></i><i></i><i></i></span>{escape(say(ui, 'thinking'))}</div>"
+        )
+    growing = ' class="lr-growing"' if turn.running else ""
+    prose = (
+        f'<div class="lr-prose"><p lang="{language}"{growing}>{escape(turn.text)}</p></div>'
+        if turn.text
+        else ""
+    )
+    foot = ""
+    if turn.problem:
+        problem = say(
+            ui, turn.problem, n=_count(len(turn.said), ui), limit=_count(MAX_MESSAGE_CHARS, ui)
+        )
+        foot += f'<p class="lr-problem" role="alert">{escape(problem)}</p>'
+    if turn.stage == "stopped":
+        foot += f'<p class="lr-note">{escape(say(ui, "stopped"))}</p>'
+    if last and turn.chips:
+        foot += _chips(turn.chips, say(ui, "chips"))
+    return [head, cards, prose, f"{foot}</section>"]
+
+
+def _count(n: int, language: str) -> str:
+    return f"{n:,}" if language == "en" else f"{n:,}".replace(",", ".")
+
+
+def _understood(turn: Turn, ui: str) -> str:
+    p = turn.preferences
+    if p is None or turn.by_hand:
+        return ""
+    words = [*wish_labels(wishes(p), p.language)]
+    words += [display_name("keyword", k, p.language).lower() for k in p.keywords]
+    if not words:
+        return ""
+    tags = "".join(f"<li>{escape(w)}</li>" for w in words)
+    return (
+        f'<div class="lr-understood"><span>{escape(say(ui, "understood_line"))}</span>'
+        f'<ul lang="{p.language}">{tags}</ul></div>'
+    )
+
+
+def header(
+    language: str, model: str, *, size: str = "", embedded: bool = False, greeted: bool = True
+) -> str:
+    """The top of the page.
+
+    Parameters
+    ----------
+    model: the name of the model that answers. size: of it, "3M" for three million parameters.
+    embedded: whether it is the one that comes with llmrec.
+    greeted: whether the language is the visitor's, not just the one the page is built in.
+    """
+    who = f"<b>{escape(model)}</b>"
+    if embedded:
+        sized = (
+            say(language, "sized", size=f"{size}-" if language == "en" else size) if size else ""
+        )
+        who += f", {escape(say(language, 'embedded', size=sized))}"
+        who += f'<span class="lr-more">. {escape(say(language, "embedded_more"))}</span>'
+    elif size:
+        who += f" ({escape(size)})"
+    buttons = "".join(
+        f'<button type="button" data-language="{code}" lang="{code}" aria-pressed="{str(code == language).lower()}"'
+        f' title="{name}"><span aria-hidden="true">{code}</span><span class="lr-hidden">{name}</span></button>'
+        for code, name in zip(("pt", "es", "en"), ("Português", "Español", "English"), strict=True)
+    )
+    return (
+        f'<header class="lr-header" data-page-language="{language if greeted else ""}" data-page-title="{escape(say(language, "page"))}">'
+        f'<h1><svg viewBox="0 0 32 32" aria-hidden="true" focusable="false"><rect width="32" height="32" rx="8"/>'
+        f'<path d="M10 8v16l14-8z"/></svg>llmrec</h1>'
+        f'<p class="lr-tagline">{escape(say(language, "tagline"))}</p>'
+        f'<p class="lr-model"><span>{escape(say(language, "answers"))}:</span> {who}</p>'
+        f'<div class="lr-languages" role="group" aria-label="{escape(say(language, "language"))}">{buttons}</div>'
+        f'<button type="button" class="lr-open" data-panel="open" aria-expanded="false" aria-controls="lr-panel">'
+        f"{escape(say(language, 'panel_short'))}</button></header>"
+    )
+
+
+def panel_head(language: str) -> str:
+    """The heading of the panel, with the button that closes it where it covers the page."""
+    return (
+        f'<div class="lr-panel-head"><h2>{escape(say(language, "panel"))}</h2>'
+        f'<button type="button" class="lr-close" data-panel="close" aria-label="{escape(say(language, "panel_close"))}">'
+        f"{_icon('missed')}</button><p>{escape(say(language, 'panel_more'))}</p></div>"
+    )

@@ -1,0 +1,138 @@
+"""Page hides how the screens, the header and the looks become one Gradio app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any, cast
+
+import gradio as gr
+from gradio.events import api as gr_api
+
+from llmrec.demo.cards import header
+from llmrec.demo.talk import Screen, talk
+from llmrec.demo.texts import preferred
+from llmrec.demo.visit import Visit
+from llmrec.errors import InputError, LLMRecError
+from llmrec.types import LANGUAGES, Conversation, Message
+
+if TYPE_CHECKING:
+    from llmrec.recommender import Recommender
+
+__all__ = ["build", "launch_options"]
+
+AT_ONCE = 4  # answers computed at the same time; further visitors wait in the queue
+WAITING = 200
+_SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial")
+
+
+def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
+    """The app: a header, the talk, and the endpoint ``/chat``."""
+    name, size = recommender.model.name, _size(recommender.model)
+    with gr.Blocks(title="llmrec", analytics_enabled=False, fill_width=True) as app:
+        visit = gr.State(Visit())
+        top = gr.HTML(
+            header("en", name, size=size, embedded=embedded, greeted=False),
+            js_on_load=_asset("page.js"),
+            apply_default_css=False,
+            elem_id="lr-top",
+        )
+        screens: list[Screen] = [talk(recommender, visit, _asset("page.js"))]
+
+        def dressed(visit: Visit) -> dict[Any, Any]:
+            out = {top: header(visit.language, name, size=size, embedded=embedded)}
+            for screen in screens:
+                out.update(screen.texts(visit))
+            return out
+
+        def arrive(visit: Visit, request: gr.Request) -> dict[Any, Any]:
+            visit.language = preferred(request.headers.get("accept-language", ""))
+            if visit.language == "en":  # as the page is built
+                return {top: header("en", name, size=size, embedded=embedded)}
+            return dressed(visit)
+
+        def switch(visit: Visit, event: gr.EventData) -> dict[Any, Any]:
+            language = event._data.get("language")
+            if language in LANGUAGES:
+                visit.language = language
+            return dressed(visit)
+
+        everything = [top, *(c for screen in screens for c in screen.components)]
+        quick: dict[str, Any] = {
+            "inputs": [visit],
+            "outputs": everything,
+            "queue": False,
+            "show_progress": "hidden",
+            "api_visibility": "private",
+        }
+        app.load(arrive, **quick)
+        top.language(switch, **quick)
+
+        def chat(
+            message: str, history: list[dict[str, Any]] | None = None, k: int = 5
+        ) -> dict[str, Any]:
+            """Answer a message in a conversation with films of the catalogue.
+
+            Args:
+                message: what the user says.
+                history: what was said before, oldest first, each {"role", "content", "items"}.
+                k: how many films at most.
+
+            Returns:
+                text, recommendations (item, rank, score, reason, matched, relaxed), preferences.
+            """
+            return _chat(recommender, message, history or [], k)
+
+        gr_api(chat, api_name="chat", concurrency_limit=AT_ONCE, concurrency_id="answers")
+    app.queue(default_concurrency_limit=AT_ONCE, max_size=WAITING)
+    return cast("gr.Blocks", app)
+
+
+def launch_options() -> dict[str, Any]:
+    """Theme, looks and safe settings for ``launch()``."""
+    return {
+        "theme": gr.themes.Base(
+            primary_hue="stone",
+            neutral_hue="stone",
+            font=_SANS,
+            font_mono=("ui-monospace", "Menlo", "Consolas", "monospace"),
+        ),
+        "css": _asset("page.css"),
+        "footer_links": [],
+        "ssr_mode": False,
+        "share": False,
+        "show_error": False,
+        "pwa": False,
+        "enable_monitoring": False,
+    }
+
+
+def _chat(
+    recommender: Recommender, message: str, history: Sequence[Mapping[str, Any]], k: int
+) -> dict[str, Any]:
+    try:
+        said = [Message.from_dict({**m, "items": tuple(m.get("items") or ())}) for m in history]
+        conversation = Conversation.of(Conversation((*said, Message("user", message))))
+        reply: dict[str, Any] = recommender.chat(conversation, k).to_dict()
+        return reply
+    except LLMRecError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    except (AttributeError, TypeError) as error:
+        raise gr.Error(
+            str(InputError(f"the history cannot be read: {error}")), print_exception=False
+        ) from None
+
+
+def _size(model: Any) -> str:
+    """The number of parameters, "3M" or "7.2B"; empty where the model does not tell."""
+    count = getattr(getattr(model, "model", None), "num_parameters", None)
+    if not callable(count):
+        return ""
+    millions = count() / 1e6
+    if millions < 1:
+        return f"{millions * 1000:.0f}k"
+    return f"{millions:.0f}M" if millions < 1000 else f"{millions / 1000:.1f}B"
+
+
+def _asset(name: str) -> str:
+    return resources.files("llmrec.demo").joinpath(name).read_text(encoding="utf-8")

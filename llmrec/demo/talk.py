@@ -1,0 +1,225 @@
+"""Talk hides the screen on which a visitor converses: the log, the composer, the panel."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any, cast
+
+import gradio as gr
+
+from llmrec.demo.cards import log as log_html
+from llmrec.demo.cards import panel_head
+from llmrec.demo.panel import CONTROLS, Choices, Control, PanelError, choices_of, read, shown
+from llmrec.demo.texts import say
+from llmrec.demo.visit import Turn, Visit, answer
+from llmrec.types import Preferences
+
+if TYPE_CHECKING:
+    from llmrec.recommender import Recommender
+
+__all__ = ["Screen", "talk"]
+
+Updates = dict[Any, Any]
+STRIP = 7
+_LOG = '<div class="lr-log" role="log" aria-label="llmrec" tabindex="0">${value.join("")}</div>'
+AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A part of the page.
+
+    Attributes
+    ----------
+    components: all that ``texts`` may update.
+    texts: their updates for a visitor, in the language of the visit.
+    """
+
+    components: Sequence[Any]
+    texts: Callable[[Visit], Updates]
+
+
+def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
+    """Lay out the screen in the current Blocks and wire it.
+
+    Parameters
+    ----------
+    script: for the HTML components: reports clicks as the events "say", "mark" and "language".
+    """
+    choices = choices_of(recommender)
+    strip = choices.popular[:: max(1, len(choices.popular) // STRIP)][:STRIP]
+    fresh = Visit()
+    with gr.Row(elem_id="lr-body", equal_height=True):
+        with gr.Column(elem_id="lr-chat", min_width=0):
+            log = gr.HTML(
+                log_html(fresh, strip),
+                html_template=_LOG,
+                js_on_load=script,
+                apply_default_css=False,
+                elem_id="lr-log",
+            )
+            with gr.Row(elem_id="lr-composer"):
+                small: dict[str, Any] = {"min_width": 0, "scale": 0}
+                over = gr.Button(say("en", "over"), elem_id="lr-over", **small)
+                box = gr.Textbox(
+                    placeholder=say("en", "placeholder"),
+                    label=say("en", "box"),
+                    show_label=False,
+                    container=False,
+                    lines=1,
+                    max_lines=6,
+                    autofocus=True,
+                    elem_id="lr-box",
+                    scale=1,
+                    min_width=0,
+                )
+                send = gr.Button(say("en", "send"), variant="primary", elem_id="lr-send", **small)
+                stop = gr.Button(say("en", "stop"), elem_id="lr-stop", **small)
+        with gr.Column(elem_id="lr-panel", min_width=0):
+            head = gr.HTML(panel_head("en"), js_on_load=script, apply_default_css=False)
+            controls = _lay_out(choices)
+            wrong = gr.HTML("", elem_id="lr-wrong", apply_default_css=False, js_on_load=None)
+            apply = gr.Button(say("en", "apply"), elem_id="lr-apply")
+
+    def filled(visit: Visit) -> Updates:
+        """The panel, as what was understood last has it."""
+        values = shown(visit.preferences)
+        return {
+            controls[c.name]: _control_update(c, values[c.name], choices, visit.language)
+            for c in CONTROLS
+        }
+
+    def texts(visit: Visit) -> Updates:
+        ui = visit.language
+        values = shown(visit.preferences)
+        return {
+            log: log_html(visit, strip),
+            # Labels and choices only: what the visitor may be editing there stays.
+            **{
+                controls[c.name]: gr.update(
+                    label=c.label(ui), **_choices(c, values[c.name], choices, ui)
+                )
+                for c in CONTROLS
+            },
+            box: gr.update(placeholder=say(ui, "placeholder"), label=say(ui, "box")),
+            send: say(ui, "send"),
+            stop: say(ui, "stop"),
+            over: say(ui, "over"),
+            head: panel_head(ui),
+            wrong: "",
+            apply: say(ui, "apply"),
+        }
+
+    def stream(visit: Visit, turns: Iterator[Turn], box_value: str | None) -> Iterator[Updates]:
+        """The steps of an answer as updates; ``box_value`` goes into the box with the first one."""
+        known: Preferences | None = None
+        with contextlib.closing(cast("Generator[Turn, None, None]", turns)) as steps:
+            for turn in steps:
+                out: Updates = {log: log_html(visit, strip)}
+                if box_value is not None and turn.stage != "failed":
+                    out[box] = box_value
+                    box_value = None
+                if turn.preferences is not None and turn.preferences is not known:
+                    known = turn.preferences
+                    out |= filled(visit)
+                    out[wrong] = ""
+                yield out
+        # Gradio sends the last step once more at the end: it must be how things stand then, also
+        # after the answer was stopped or another one took over.
+        yield {log: log_html(visit, strip)}
+
+    def send_box(message: str | None, visit: Visit) -> Iterator[Updates]:
+        yield from stream(visit, answer(recommender, visit, message or ""), "")
+
+    def send_chip(visit: Visit, event: gr.EventData) -> Iterator[Updates]:
+        yield from stream(
+            visit, answer(recommender, visit, str(event._data.get("text") or "")), None
+        )
+
+    def look_again(visit: Visit, *values: Any) -> Iterator[Updates]:
+        ui = visit.language
+        base = visit.preferences or Preferences(language=ui)
+        named = dict(zip((c.name for c in CONTROLS), values, strict=True))
+        try:
+            preferences = read(named, base, recommender, ui)
+        except PanelError as error:
+            yield {wrong: f'<p role="alert">{escape(error.sentence(ui))}</p>'}
+            return
+        visit.forget(base, preferences)
+        yield from stream(visit, answer(recommender, visit, preferences=preferences), None)
+
+    def press(visit: Visit, event: gr.EventData) -> Updates:
+        visit.mark(str(event._data.get("id")), str(event._data.get("mark")))
+        return {log: log_html(visit, strip)}
+
+    def halt(visit: Visit) -> Updates:
+        visit.stop()
+        return {log: log_html(visit, strip)}
+
+    def start_over(visit: Visit) -> Updates:
+        visit.clear()
+        return {log: log_html(visit, strip), **filled(visit), box: "", wrong: ""}
+
+    panel = list(controls.values())
+    shared: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    answering: dict[str, Any] = {
+        **shared,
+        "outputs": [log, box, wrong, *panel],
+        "concurrency_limit": AT_ONCE,
+        "concurrency_id": "answers",
+        "trigger_mode": "multiple",
+    }
+    at_once: dict[str, Any] = {
+        **shared,
+        "inputs": [visit],
+        "queue": False,
+        "trigger_mode": "multiple",
+    }
+    gr.on([box.submit, send.click], send_box, [box, visit], **answering)
+    log.say(send_chip, [visit], **answering)
+    apply.click(look_again, [visit, *panel], **answering)
+    log.mark(press, outputs=[log], **at_once)
+    stop.click(halt, outputs=[log], **at_once)
+    over.click(start_over, outputs=[log, box, wrong, *panel], **at_once)
+    return Screen([log, box, send, stop, over, head, wrong, apply, *panel], texts)
+
+
+def _lay_out(choices: Choices) -> dict[str, Any]:
+    """The controls of the panel, two to a row where they are numbers."""
+    made: dict[str, Any] = {}
+    row: Any = None
+    for control in CONTROLS:
+        if control.kind == "number":
+            if control.name.endswith("_min"):
+                row = gr.Row(elem_classes="lr-pair")
+            with row:
+                made[control.name] = gr.Number(
+                    value=None, min_width=0, label=control.label("en"), elem_id=f"lr-{control.name}"
+                )
+        elif control.kind == "text":
+            made[control.name] = gr.Textbox(
+                visible=False, label=control.label("en"), elem_id=f"lr-{control.name}"
+            )
+        else:
+            made[control.name] = gr.Dropdown(
+                choices.of(control, (), "en"), value=[], multiselect=True, filterable=True,
+                allow_custom_value=control.kind != "choice", visible=not control.rare,
+                label=control.label("en"), elem_id=f"lr-{control.name}",
+            )  # fmt: skip
+    return made
+
+
+def _control_update(control: Control, value: Any, choices: Choices, language: str) -> Any:
+    more = _choices(control, value, choices, language)
+    if control.rare:
+        more["visible"] = bool(value)
+    return gr.update(value=value, **more)
+
+
+def _choices(control: Control, value: Any, choices: Choices, language: str) -> dict[str, Any]:
+    if control.kind in ("number", "text"):
+        return {}
+    return {"choices": choices.of(control, value, language)}

@@ -1,0 +1,330 @@
+"""Visit holds one visitor's conversation, and hides how an answer runs, stops and is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from llmrec.demo.texts import say
+from llmrec.errors import LLMRecError
+from llmrec.types import (
+    MAX_MESSAGE_CHARS,
+    Conversation,
+    Message,
+    Preferences,
+    Recommendation,
+)
+from llmrec.wishes import wishes
+from llmrec.wording import display_name, wish_labels
+
+if TYPE_CHECKING:
+    from llmrec.recommender import Event, Recommender
+
+__all__ = ["CHIPS", "MARKS", "Mark", "Turn", "Visit", "answer", "carried", "summary"]
+
+Mark = Literal["like", "dislike", "seen"]
+Stage = Literal["thinking", "cards", "done", "stopped", "failed"]
+MARKS: tuple[Mark, ...] = ("like", "dislike", "seen")
+CHIPS = 4
+_PAUSE = 0.05  # seconds between two pictures of a text that grows
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What the visitor said or corrected, and what came back, as far as it has come.
+
+    Attributes
+    ----------
+    said: the visitor's words.
+    by_hand: whether the words sum up preferences that were corrected in the panel.
+    problem: the key of the text that says what went wrong; empty where nothing did.
+    chips: messages to go on with.
+    """
+
+    said: str
+    by_hand: bool = False
+    stage: Stage = "thinking"
+    preferences: Preferences | None = None
+    recommendations: tuple[Recommendation, ...] = ()
+    text: str = ""
+    problem: str = ""
+    chips: tuple[str, ...] = ()
+
+    @property
+    def running(self) -> bool:
+        """Whether more is to come."""
+        return self.stage in ("thinking", "cards")
+
+
+class Visit:
+    """The state of one visitor, kept in that visitor's session alone.
+
+    Buttons may be pressed while an answer is running, so every change goes through a lock; an
+    answer that is no longer the current one changes nothing.
+
+    Attributes
+    ----------
+    language: of the page.
+    conversation: what was said and marked; a message that failed is not in it.
+    turns: everything shown, failures included.
+    edited: the preferences that the visitor corrected and later messages built on.
+    """
+
+    def __init__(self, language: str = "en") -> None:
+        self.language = language
+        self.conversation = Conversation()
+        self.turns: tuple[Turn, ...] = ()
+        self.edited: Preferences | None = None
+        self._run = 0
+        self._stamp = 0
+        self._lock = threading.RLock()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Visit:
+        """A fresh visit in the same language: how the page gives each visitor an own one."""
+        return Visit(self.language)
+
+    @property
+    def preferences(self) -> Preferences | None:
+        """What was understood last."""
+        return next((t.preferences for t in reversed(self.turns) if t.preferences), None)
+
+    @property
+    def running(self) -> bool:
+        """Whether an answer is under way."""
+        return bool(self.turns) and self.turns[-1].running
+
+    def stamp(self) -> int:
+        """A number that grows from call to call: microseconds since 1970, or one more."""
+        with self._lock:
+            self._stamp = max(self._stamp + 1, time.time_ns() // 1000)
+            return self._stamp
+
+    def begin(self, turn: Turn) -> int:
+        """Show a new turn, stopping the one before, and return the number of its run."""
+        with self._lock:
+            self.stop()
+            self.turns += (turn,)
+            return self._run
+
+    def change(self, run: int, **changes: Any) -> bool:
+        """Change the turn of a run; False if that run is not the current one."""
+        with self._lock:
+            if run != self._run:
+                return False
+            self.turns = (*self.turns[:-1], dataclasses.replace(self.turns[-1], **changes))
+            if not self.turns[-1].running:
+                self._keep(self.turns[-1])
+            return True
+
+    def stop(self) -> None:
+        """End the running answer where it stands; its films and words so far are kept."""
+        with self._lock:
+            if self.running:
+                self.change(self._run, stage="stopped")
+            self._run += 1
+
+    def clear(self) -> None:
+        """Forget everything but the language."""
+        with self._lock:
+            self._run += 1
+            self.conversation = Conversation()
+            self.turns = ()
+            self.edited = None
+
+    def mark(self, item_id: str, mark: str) -> bool:
+        """Press the like, dislike or seen button of a film; pressing again takes it back.
+
+        False for a film that was not shown or a button that is not there.
+        """
+        with self._lock:
+            shown = {r.item.id for t in self.turns for r in t.recommendations}
+            if item_id not in shown or mark not in MARKS:
+                return False
+            marks: dict[str, list[str]] = {
+                name: list(getattr(self.conversation, _FIELD[name])) for name in MARKS
+            }
+            here = marks[mark]
+            if item_id in here:
+                here.remove(item_id)
+            else:
+                here.append(item_id)
+                opposite = {"like": "dislike", "dislike": "like"}.get(mark)
+                if opposite and item_id in marks[opposite]:
+                    marks[opposite].remove(item_id)
+            changed = {_FIELD[name]: tuple(ids) for name, ids in marks.items()}
+            self.conversation = dataclasses.replace(self.conversation, **changed)  # type: ignore[arg-type]
+            return True
+
+    def forget(self, old: Preferences, new: Preferences) -> None:
+        """Release the buttons of films that were taken out of the preferences by hand."""
+        with self._lock:
+            gone = [set(getattr(old, f)) - set(getattr(new, f)) for f in _OPINIONS]
+            liked, disliked, seen = (
+                tuple(i for i in ids if i not in out)
+                for ids, out in zip(self._marked(), gone, strict=True)
+            )
+            self.conversation = dataclasses.replace(
+                self.conversation, liked=liked, disliked=disliked, seen=seen
+            )
+
+    def marks(self, item_id: str) -> frozenset[str]:
+        """Which buttons of a film are pressed."""
+        return frozenset(m for m in MARKS if item_id in getattr(self.conversation, _FIELD[m]))
+
+    def _keep(self, turn: Turn) -> None:
+        """What was answered becomes part of the conversation; what was not, does not."""
+        if turn.preferences is None:
+            return
+        items = tuple(r.item.id for r in turn.recommendations)
+        self.conversation = self.conversation.add(
+            Message("user", turn.said), Message("assistant", turn.text, items)
+        )
+        if turn.by_hand or self.edited is not None:
+            # Without the buttons, which are added again each time, as they then are.
+            self.edited = dataclasses.replace(
+                turn.preferences,
+                **{  # type: ignore[arg-type]
+                    theirs: tuple(i for i in getattr(turn.preferences, theirs) if i not in marked)
+                    for theirs, marked in zip(_OPINIONS, self._marked(), strict=True)
+                },
+            )
+
+    def _marked(self) -> tuple[tuple[str, ...], ...]:
+        return self.conversation.liked, self.conversation.disliked, self.conversation.seen
+
+
+_OPINIONS = ("likes", "dislikes", "seen")
+_FIELD: dict[str, str] = {"like": "liked", "dislike": "disliked", "seen": "seen"}
+
+
+def answer(
+    recommender: Recommender,
+    visit: Visit,
+    message: str = "",
+    *,
+    preferences: Preferences | None = None,
+    k: int = 5,
+) -> Iterator[Turn]:
+    """Answer a message, or preferences that were corrected, step by step.
+
+    Each step is the visitor's last turn as it now stands, also in ``visit``. Nothing is raised for
+    what goes wrong: the turn's ``problem`` says it. Closing the iterator stops the model.
+    """
+    by_hand = preferences is not None
+    said = summary(preferences) if preferences is not None else message
+    if not said.strip() or len(said) > MAX_MESSAGE_CHARS:
+        problem = "error_empty" if not said.strip() else "error_long"
+        visit.begin(Turn(said, stage="failed", problem=problem))
+        yield visit.turns[-1]
+        return
+    run = visit.begin(Turn(said, by_hand=by_hand))
+    yield visit.turns[-1]
+    before = visit.conversation
+    try:
+        asked = before.add(Message("user", said))
+        if preferences is not None:
+            preferences = _with_marks(preferences, asked)
+        elif visit.edited is not None:
+            preferences = _with_marks(_carried(recommender, visit.edited, before, asked), asked)
+        text, shown_at = "", 0.0
+        stream = recommender.stream(asked, k, preferences=preferences, repeat=by_hand)
+        with contextlib.closing(cast("Generator[Event, None, None]", stream)) as events:
+            for event in events:
+                if event.kind == "preferences":
+                    alive = visit.change(run, preferences=event.preferences)
+                elif event.kind == "recommendations":
+                    alive = visit.change(run, stage="cards", recommendations=event.recommendations)
+                elif event.kind == "text":
+                    text += event.text
+                    alive = visit.change(run, text=text)
+                    if alive and time.monotonic() - shown_at < _PAUSE:
+                        continue
+                    shown_at = time.monotonic()
+                else:
+                    reply = event.reply
+                    alive = visit.change(run, stage="done", text=reply.text if reply else text)
+                if not alive:
+                    return
+                yield visit.turns[-1]
+        chips = _chips(recommender, visit.conversation)
+        if chips and visit.change(run, chips=chips):
+            yield visit.turns[-1]
+    except GeneratorExit:
+        visit.change(run, stage="stopped")
+        raise
+    except Exception as error:
+        if not isinstance(error, LLMRecError):
+            _log.exception("an answer failed")
+        else:
+            _log.warning("an answer failed: %s", error)
+        shown = bool(visit.turns and visit.turns[-1].recommendations)
+        problem = "error_model_cards" if shown else "error_model"
+        if visit.change(run, stage="failed", problem=problem):
+            yield visit.turns[-1]
+
+
+def summary(preferences: Preferences) -> str:
+    """Corrected preferences in words, in their language, as a turn of the visitor's."""
+    language = preferences.language
+    themes = [display_name("keyword", k, language).lower() for k in preferences.keywords]
+    words = [*wish_labels(wishes(preferences), language), *themes]
+    if preferences.text:
+        words.append(preferences.text)
+    return ", ".join(words) or say(language, "edited_none")
+
+
+def carried(edited: Preferences, before: Preferences, now: Preferences) -> Preferences:
+    """Preferences corrected by hand, with what a new message changed.
+
+    Parameters
+    ----------
+    edited: as the visitor left them.
+    before, now: what is understood of the conversation without and with the message.
+    """
+    out: dict[str, Any] = {"language": now.language}
+    for field in dataclasses.fields(Preferences):
+        name = field.name
+        old, new, kept = getattr(before, name), getattr(now, name), getattr(edited, name)
+        if name == "language" or old == new:
+            continue
+        if isinstance(new, tuple):
+            gone = set(old) - set(new)
+            out[name] = tuple(v for v in kept if v not in gone) + tuple(
+                v for v in new if v not in old and v not in kept
+            )
+        else:
+            out[name] = new
+    return dataclasses.replace(edited, **out)
+
+
+def _carried(
+    recommender: Recommender, edited: Preferences, before: Conversation, asked: Conversation
+) -> Preferences:
+    last = max(i for i, m in enumerate(before.messages) if m.role == "user")
+    then = dataclasses.replace(before, messages=before.messages[: last + 1])
+    return carried(edited, recommender.understand(then), recommender.understand(asked))
+
+
+def _with_marks(preferences: Preferences, conversation: Conversation) -> Preferences:
+    return dataclasses.replace(
+        preferences,
+        likes=(*preferences.likes, *conversation.liked),
+        dislikes=(*preferences.dislikes, *conversation.disliked),
+        seen=(*preferences.seen, *conversation.seen),
+    )
+
+
+def _chips(recommender: Recommender, conversation: Conversation) -> tuple[str, ...]:
+    try:
+        return tuple(recommender.chips(conversation, CHIPS))
+    except LLMRecError as error:
+        _log.warning("no chips: %s", error)
+        return ()
