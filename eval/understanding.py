@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from llmrec.catalog import Catalog
-from llmrec.metrics.slots import pairs, score_slots
+from llmrec.metrics.slots import f1_interval, pairs, score_slots
 from llmrec.preferences import Lead
 from llmrec.recommender import Recommender
 from llmrec.titles import fold
@@ -171,7 +173,8 @@ def understanding_table(
                 rows.append(
                     {"kind": kind, "language": language, "lead": lead, "n": total.n,
                      "precision": round(total.precision, 3), "recall": round(total.recall, 3),
-                     "f1": round(total.f1, 3), "exact": round(total.exact / max(total.n, 1), 3)}
+                     "f1": round(total.f1, 3), "exact": round(total.exact / max(total.n, 1), 3),
+                     "interval": [round(x, 3) for x in f1_interval(chosen)]}
                 )  # fmt: skip
     return rows, predictions
 
@@ -195,19 +198,24 @@ def satisfaction(recommender: Recommender, cases: Sequence[Case], k: int = 5) ->
         if gold and catalog.filter(c.gold, exclude=tuple(sorted(shown & set(catalog.ids)))).size:
             answerable.append(c)
     lists = recommender.recommend([c.conversation for c in answerable], k=k)
-    good = sum(
-        meets_all(r.item, wishes(c.gold))
-        for c, found in zip(answerable, lists, strict=True)
-        for r in found
-    )
-    returned = sum(len(found) for found in lists)
-    empty = sum(not found for found in lists)
+    counts = np.array(
+        [
+            (sum(meets_all(r.item, wishes(c.gold)) for r in found), len(found), not found)
+            for c, found in zip(answerable, lists, strict=True)
+        ],
+        dtype=float,
+    ).reshape(-1, 3)
+    good, returned, empty = counts.sum(0)
+    drawn = np.random.default_rng(0).integers(len(counts), size=(2000, len(counts)))
+    resampled = counts[drawn].sum(1)
+    shares = resampled[:, 0] / np.maximum(resampled[:, 1], 1)
     return {
         "requests": len(answerable),
-        "returned": returned,
-        "satisfied": round(good / max(returned, 1), 4),
-        "empty": empty,
-        "empty_share": round(empty / max(len(answerable), 1), 4),
+        "returned": int(returned),
+        "satisfied": round(float(good) / max(returned, 1), 4),
+        "interval": [round(float(x), 4) for x in np.quantile(shares, (0.025, 0.975))],
+        "empty": int(empty),
+        "empty_share": round(float(empty) / max(len(answerable), 1), 4),
     }
 
 
@@ -234,10 +242,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.part == "test":
         cases += read_redial(recommender.catalog, args.redial)
     rows, predictions = understanding_table(recommender, cases, args.leads)
-    print(f"{'kind':9} {'lang':4} {'lead':11} {'n':>4}  P     R     F1    exact")
+    print(f"{'kind':9} {'lang':4} {'lead':11} {'n':>4}  P     R     F1    95 % of F1    exact")
     for r in rows:
         print(f"{r['kind']:9} {r['language']:4} {r['lead']:11} {r['n']:4}  "
-              f"{r['precision']:.3f} {r['recall']:.3f} {r['f1']:.3f} {r['exact']:.3f}")  # fmt: skip
+              f"{r['precision']:.3f} {r['recall']:.3f} {r['f1']:.3f} "
+              f"{r['interval'][0]:.3f}-{r['interval'][1]:.3f}   {r['exact']:.3f}")  # fmt: skip
     shown = 0
     for c, p in zip(cases, predictions[args.leads[-1]], strict=True):
         g, h = pairs(normal(c.gold)), pairs(normal(p))
@@ -245,9 +254,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             shown += 1
             print(f"\n{c.id} " + " || ".join(m.content for m in c.conversation.messages))
             print("  missed", sorted(g - h), "\n  wrong ", sorted(h - g))
-    met = {kind: satisfaction(recommender, [c for c in cases if c.kind == kind]) for kind in KINDS}
-    for kind, row in met.items():
-        print(kind, row)
+    met = {}
+    for kind in KINDS:
+        for language in (*LANGUAGES, "all"):
+            own = [c for c in cases if c.kind == kind and language in (c.language, "all")]
+            if own:
+                met[f"{kind} {language}"] = satisfaction(recommender, own)
+                print(f"{kind} {language}", met[f"{kind} {language}"])
     if args.json:
         args.json.write_text(
             json.dumps({"understanding": rows, "satisfaction": met}, indent=1) + "\n"

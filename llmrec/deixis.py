@@ -18,7 +18,7 @@ _ORDINAL = re.compile(
     r"\b(?:the|that)\s+(?P<en>first|1st|second|2nd|third|3rd|fourth|4th|fifth|5th)(?!\s+(?:time|half|part|world|date|place|two|three|of (?:all|may|january)))(?:\s+(?:one|film|movie))?"
     r"|\b(?P<mid>the middle one|the one in the middle|[oa] do meio|el de[l]? medio|la de[l]? medio)\b"
     r"|\b(?:o|a|d[oa]|el|la|esse|essa|ese|esa)\s+(?P<ro>primeir|segund|terceir|quart|quint|primer|tercer|cuart)[oa]?\b(?!\s+(?:vez|guerra|parte|mundial|metade|mitad|lugar|d[oa]is|duas|dos|tres))(?:\s+(?:filme|pelicula|peli))?"
-    r"|\b(?:the|o|a|el|la)\s+(?P<last>last|ultim[oa])\b(?!\s+(?:time|night|week|year|one i|film i|movie i|years|decade|vez|ano|noite|noche|semana|filme que|pelicula que|d[oa]is|two|three))(?:\s+(?:one|film|movie|filme|pelicula|peli))?"
+    r"|\b(?:the|o|a|el|la)\s+(?P<last>last|ultim[oa])\b(?!\s+(?:time|night|week|year|one i\b|film i\b|movie i\b|years|decade|vez|ano|noite|noche|semana|filme que|pelicula que|d[oa]is|two|three))(?:\s+(?:one|film|movie|filme|pelicula|peli))?"
     r"|\b(?:the|os|as|los|las)\s+(?:(?P<lead>first|primeir[oa]s|primer[oa]s)\s+(?P<n1>two|three|dois|duas|tres|dos)|(?P<n2>dois|duas|tres|dos)\s+(?P<lead2>primeir[oa]s|primer[oa]s)|(?P<end>last|ultim[oa]s)\s+(?P<n3>two|three|dois|duas|tres|dos)|(?P<n4>dois|duas|tres|dos)\s+ultim[oa]s)\b"
     r"|\b(?P<all>all (?:of )?(?:them|these|those|two|three|four|five|[2-5])|(?:the|os|as|los|las) (?:two|three|dois|duas|tres|quatro|cuatro|cinco|dos)\b(?! \w*(?:hor|min|year|ano|film|movie|pel))|both(?: of (?:them|these|those))?(?! \w+ and)|tod[oa]s(?: (?:ess?[ea]s|eles|elas|ell[oa]s))?(?! (?:os|as|los|las|nos|mund))|amb[oa]s|l[oa]s tres|vist[oa]s l[oa]s dos|ess[ea]s (?:tod[oa]s|dois|duas|tres)|es[oa]s (?:tod[oa]s|dos|tres))\b"
 )

@@ -209,7 +209,7 @@ class Recommender:
         if model is None or isinstance(model, (str, os.PathLike)):
             from llmrec.models.local import EMBEDDED, LocalModel
 
-            name = model or EMBEDDED
+            source = model or EMBEDDED
             model = LocalModel.from_pretrained(
                 model,
                 adapter=adapter,
@@ -220,7 +220,7 @@ class Recommender:
                 chat_template_from=chat_template_from,
                 trust_remote_code=trust_remote_code,
             )
-            profile = Profile.read(name, revision=revision)
+            profile = Profile.read(source, revision=revision)
         if catalog is None:
             catalog = Catalog.embedded()
         elif not isinstance(catalog, Catalog):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.understanding import DEV, FOLDER, LANGUAGES, Labels, make_parser, normal
-from llmrec.metrics.slots import SlotScore, pairs, score_slots
+from llmrec.metrics.slots import SlotScore, f1_interval, pairs, score_slots
 from llmrec.types import Item, Preferences
 
 
@@ -131,3 +131,13 @@ def test_the_options_have_their_defaults() -> None:
     assert (args.part, args.model) == ("test", None)
     with pytest.raises(SystemExit):
         make_parser().parse_args(["--part", "all"])
+
+
+def test_the_interval_holds_the_value_and_narrows_with_more_cases() -> None:
+    right = (Preferences(genres=("War",)), Preferences(genres=("War",)))
+    wrong = (Preferences(genres=("War",)), Preferences(genres=("Drama",)))
+    low, high = f1_interval([right, wrong] * 10)
+    assert 0.2 < low < 0.5 < high < 0.8
+    narrow = f1_interval([right, wrong] * 200)
+    assert narrow[1] - narrow[0] < high - low
+    assert f1_interval([right] * 5) == (1.0, 1.0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from llmrec.types import Preferences
 
-__all__ = ["SlotScore", "pairs", "score_slots"]
+__all__ = ["SlotScore", "f1_interval", "pairs", "score_slots"]
 
 NOT_SCORED = ("text", "language")
 
@@ -53,6 +55,19 @@ def pairs(preferences: Preferences) -> frozenset[tuple[str, str]]:
             values = value if isinstance(value, list) else [value]
             out |= {(name, str(v)) for v in values}
     return frozenset(out)
+
+
+def f1_interval(
+    cases: Sequence[tuple[Preferences, Preferences]], *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the micro-averaged F1, by a percentile bootstrap over the cases."""
+    counts = np.array(
+        [(len(pairs(g) & pairs(p)), len(pairs(g)) + len(pairs(p))) for g, p in cases], dtype=float
+    )
+    drawn = np.random.default_rng(seed).integers(len(counts), size=(resamples, len(counts)))
+    right, both = np.moveaxis(counts[drawn].sum(1), -1, 0)
+    low, high = np.quantile(2 * right / np.maximum(both, 1), (0.025, 0.975))
+    return float(low), float(high)
 
 
 def score_slots(
