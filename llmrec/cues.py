@@ -62,7 +62,7 @@ _NOT_THAT_NOT = re.compile(
 )
 _NOT_NEGATION = re.compile(
     r"\b(?:not only|not just|(?:it'?s |it is )?not that i (?:d(?:o|id) ?n[o']?t|dislike|hate)(?: like)?|(?:i )?would ?n['o]?t (?:mind|say no to)|never (?:get )?tired of|never (?:seen|watched|heard)|have ?n[o']?t (?:seen|watched|heard)|ca ?n[o']?t stop|ca ?n[o']?t get enough of|i do ?n[o']?t mind|do ?n[o']?t mind|do ?n[o']?t (?:really )?(?:know|care|remember)|not (?:really )?sure|"
-    r"why not|no (?:problem|worries|idea|hurry)|no matter|if not|or not|ca ?n[o']?t (?:remember|decide|wait)|nothing (?:special|specific|in particular)|"
+    r"why not|you ca ?n[o']?t find|no (?:problem|worries|idea|hurry)|no matter|if not|or not|ca ?n[o']?t (?:remember|decide|wait)|nothing (?:special|specific|in particular)|"
     r"nao e que (?:eu )?nao (?:goste|curta)|nao me importari\w+|nunca (?:me )?cans\w+|nao seria (?:ruim|mau)|nao me canso de|"
     r"nunca (?:vi|assisti|he visto)|nao para de|no para de|"
     r"no es que no me gust\w+|no me importari\w+|no estaria mal|no me canso de|"
@@ -72,7 +72,7 @@ _NOT_NEGATION = re.compile(
 _NEGATIVE = (
     r"\b(?:do(?:es)? ?n[o']?t (?:want|like|need|feel like|fancy|enjoy|care for|give me|show me|suggest|recommend|include|be)|"
     r"(?:not|n[o']?t) (?:in the mood for|into|a fan of|feeling)|(?:not|never|non(?=-)|zero|spare me|hard pass on|pass on|so done with|done with|had enough of|i'?m off|bar|sans|must ?n[o']?t be|should ?n[o']?t be|ai ?n[o']?t|nothing|none|neither|nor|without|w/o|wihtout|except(?: for)?|excluding|exclude|avoid(?:ing)?|besides|minus|skip|"
-    r"anything but|everything but|other than|apart from|hate|dislike|ca ?n[o']?t stand|tired of|sick of|fed up with|bored (?:of|with)|enough of|instead of|rather than|leave out|less|no more|isnt|arent|dont|doesnt|wont)|"
+    r"anything but|everything but|other than|apart from|hate|dislike|ca ?n[o']?t stand|tired of|sick of|fed up with|bored (?:of|with)|enough of|instead of|rather than|leave out|set aside|less|no more|isnt|arent|dont|doesnt|wont)|"
     r"is ?n['o]t|are ?n['o]t|wo ?n[o']t|do ?n[o']t|ca ?n[o']t|"
     r"nao (?:quero|queria|gosto|curto|suporto|aguento|precisa|pode|seja|sejam|tenha|tenham|envolva|me (?:manda|indique|recomende|sugira)|estou a fim|to a fim|to afim)|"
     r"corta (?:os|as|o|a|tudo)|me poup\w+ d[eoa]s?|deus me livre d[eoa]s?|exclui\w*|(?:quero )?distancia d[eoa]s?|cansei d[eoa]|nao|nada|sem|exceto|menos|tirando|tira|tirar|remove|pula|evit\w+|odeio|detesto|nem|nunca|(?:cansad|enjoad|fart|chei)[oa]s? de|fora|nenhum|nenhuma|dispenso|salvo|a nao ser|em vez d[eoa]s?|ao inves d[eoa]s?|passo longe|chega de|"
@@ -87,7 +87,7 @@ _CORRECTION = re.compile(
     r"\b(?:no|nao|nah)\b,? (?:wait|espera|pera|perai|calma|melhor|mejor|better|actually|digo)|\b(?:scratch that|mentira|minto|quer dizer|quiero decir|i mean(?:t)?|on second thoughts?|pensando bem|pensandolo bien|ou melhor|o mejor dicho|mejor dicho|melhor dizendo|mudei de ideia|cambie de idea|no wait|wait,? no)\b"
 )
 _NO_WISH_BEFORE = re.compile(  # a nationality that is not the film's, or a language being learnt
-    r"(?:\b(?:actor|actress|ator|atriz|actriz|director|diretora?|directora|singer|cantora?|cantante|friends?|amig[oa]s?|namorad[oa]|novi[oa]|wife|husband|marido|esposa|"
+    r"(?:\b(?:actor|actress|ator|atriz|actriz|director|diretora?|directora|singer|cantora?|cantante|friends?|amig[oa]s?|namorad[oa]|novi[oa]|colegas?|companer[oa]s?|jef[ea]|chefe|boss|coworkers?|roommate|flatmate|vecin[oa]s?|vizinh[oa]s?|profe\w*|teacher|wife|husband|marido|esposa|"
     r"my|meu|minha|mi|practi[cs]e|praticar|treinar|practicar|aprend\w+|learn(?:ing)?|estud\w+|study(?:ing)?|moro n[oa]|vivo en|live in|viaj\w+ (?:pra|para|por|a)|trip to|heading to|moved to|grew up in|born in|visiting from|"
     r"our|his|her|their|meus|nosso|nossa|mis|nuestr[oa]|i'?m(?: an?)?|i am(?: an?)?|im(?: an?)?|sou(?: um| uma)?|soy(?: un| una)?|works? as an?|on an?|at|been)\s+)$"
 )
@@ -106,7 +106,7 @@ _MORE_LIKE_IT = re.compile(
     r"(?:algo|alguna|otr[oa]s?|mas|peliculas?|pelis?) (?:parecid[oa]s?|similar(?:es)?|asi|por el estilo|de ese (?:estilo|tipo|rollo)|en (?:esa|la misma) (?:linea|onda)|como (?:esa|ese|ella|esas)|del (?:mismo )?estilo)|mas de (?:eso|esas))\b"
 )
 _NOT_HIS = re.compile(
-    r"\b(?:que nao seja d(?:ele|ela)|sem ser d(?:ele|ela)|que no sea (?:suy[oa]|de el|de ella)|not (?:by|one of|from) (?:him|her|his|hers)|by someone else|de outro diretor|de otro director)\b"
+    r"\b(?:que nao seja d(?:ele|ela)|nada (?:suy[oa]|del[ea])|leave (?:his|hers|him|her)(?: stuff| ones)? out|(?:not|anything but|without) (?:him|her)\b|nothing (?:of|by) (?:his|hers|him|her)|sem el[ea]\b|sem ser d(?:ele|ela)|que no sea (?:suy[oa]|de el|de ella)|not (?:by|one of|from) (?:him|her|his|hers)|by someone else|de outro diretor|de otro director)\b"
 )
 _REFUSED = re.compile(  # "don't want", "no me gusta": the verb belongs to the negation
     r"\s*(?:(?:me|te|nos|le|really|muito|mucho|i|eu|yo|you|to|a fim de|ver|to watch|to see)\s+)*"
@@ -134,7 +134,7 @@ _TOO = re.compile(
 _OR_NOT = re.compile(r"^\s*(?:or|ou|o) (?:not|nao|no)\b")
 _NO = r"|\bno\b(?! maximo| minimo)"  # in Portuguese "no" is "in the"
 _POSITIVE = re.compile(
-    r"\b(?:should|must|needs? to|has to|tem que|deve|deveria|tiene que|debe|deberia|but|mas|pero|porem|sino|except(?:ion)?|just|only|apenas|somente|want|wants|wanna|quero|queremos|queria|prefiro|preferia|quiero|queremos|quisiera|prefiero|prefer|"
+    r"\b(?:\w+\s+(?:so|entao|asi que|por eso|por isso)|should|must|needs? to|has to|tem que|deve|deveria|tiene que|debe|deberia|but|mas|pero|porem|sino|except(?:ion)?|just|only|apenas|somente|want|wants|wanna|quero|queremos|queria|prefiro|preferia|quiero|queremos|quisiera|prefiero|prefer|"
     r"rather(?! than)|give me|looking for|in the mood for|procuro|procurando|busco|buscando|i (?:like|love|need)|gosto|curto|adoro|me gustan?|me encantan?|necesito|preciso|let'?s|show me|"
     r"something|algo|alguma coisa|alguna cosa|maybe|talvez|quiza|quizas|tal vez|please|manda|recomend\w+|suger\w+|sugir\w+|indi(?:ca|que)\w*|suggest|recommend|i'?d like|gostaria|me gustaria)\b"
 )
@@ -146,7 +146,7 @@ _AFTER_NO = re.compile(
     r"(?:excluded|excepted|excluid[oa]s?|descartad[oa]s?)\b|(?:is|'s|are) off the table|(?:are|is) not allowed|i (?:cannot|can ?n[o']t) (?:abide|stand)|(?:is|are)? ?(?:the one )?\w* ?i never want|does ?n[o']t appeal|bores? me|me aburre\w*|a miss\b|passo\b|paso\b|ni loc[oa]|ni en pintura|ni muert[oa]|nem mort[oa]|nem pintad\w+|nem (?:a pau|fodendo|ferrando|que)|"
     r"(?:nao (?:e|sao) (?:a )?minha)|(?:is |are )?a no-go|(?:para mi )?es un no\b|no l[aoe]s? (?:aguanto|soporto|trago)|(?:nao (?:rola|encaro|aguento|suporto|engulo|da|me interessa\w*))|(?:no me (?:interesa\w*|gusta\w*|van?|apetece\w*|copan?))|eu (?:dispenso|boicoto|passo|odeio|detesto)|no(?=,? (?:gracias|thanks|eh|please|por favor|obrigad[oa]))|nao(?=,? (?:obrigad[oa]|por favor|hein|ne\b|mesmo)))|"
     r"nao(?=\s*(?:[,.!?;]|$))|nem pensar|no(?=\s*(?:[,.!?;]|$))|nope|no thanks|no,? gracias|out\b|jamais|jamas|nunca|ni hablar|never|fora\b|not? (?:really|for me|today|tonight)|"
-    r"(?:esta |ta )?(?:fora|descartad[oa]|de fora)|is (?:out|a no|banned|off the table)|(?:esta )?(?:proibid[oa]|prohibid[oa]|vetad[oa])|is not|isn'?t|are not|nao (?:quero|rola|curto|gosto|apareca|esteja|participe|atue)|no (?:salga|aparezca|este|actue|quiero|me apetece)|is ?n[o']t in(?: it)?|does ?n[o']t (?:appear|star))"
+    r"(?:esta |ta )?(?:fora|descartad[oa]|de fora)|out of it|no (?:puede|puedo)\b|nao (?:consigo|posso)\b|is (?:out|a no|banned|off the table)|(?:esta )?(?:proibid[oa]|prohibid[oa]|vetad[oa])|is not|isn'?t|are not|nao (?:quero|rola|curto|gosto|apareca|esteja|participe|atue)|no (?:salga|aparezca|este|actue|quiero|me apetece)|is ?n[o']t in(?: it)?|does ?n[o']t (?:appear|star))"
 )
 _CONNECT = re.compile(
     r"^\s*(?:,|/|&|\+|-|\?|\.\.\.)?\s*(?:or|and|ou|e|o|y|u|nor|nem|ni|and/or|e/ou|y/o|&|as well as|also|ou ainda|mais)?\s*(?:the|of|with|by|from|some|a|an|any|even|de|do|da|dos|das|com|o|os|as|um|uma|la|el|los|las|con|del|un|una|muit[oa]|muy|too|that|is|are|que|tenha|ser|filmes?|films?|movies?|pelis?|peliculas?|in|em|en|directed by|in the|dirigid[oa] por)?(?:\s+(?:the|de|do|da|la|el|o|a))?\s*$"
@@ -499,9 +499,11 @@ def _wish_role(
     clauses = _CLAUSE_END.split(gap)
     if len(clauses) == 1:
         near = len(re.sub(r"\x00+", " ", gap).split())
-        return "no", near <= 4
+        return ("no", True) if near <= 4 else ("yes", False)
     # A comma since the negation: a list that goes on, or a new wish?
     previous = spans[i - 1] if i and spans[i - 1].start >= start else None
+    if s.kind == "person" and re.search(r"\b(?:with|by|starring|com|con)\s+(?:o |a )?$", before):
+        return "yes", True  # "without him, with her"
     if previous and joined and guesses.get(previous.mark) == "no":
         rest = text[s.end : s.end + 40]
         more = i + 1 < len(spans) and _CONNECT.match(text[s.end : spans[i + 1].start])

@@ -575,7 +575,11 @@ class Lexicon:
                     near = process.extractOne(
                         key, self._surnames, scorer=OSA.distance, processor=None, score_cutoff=2
                     )
-                    if near and near[1] <= (1 if len(key) < 9 else 2) and near[0][0] == key[0]:
+                    if (
+                        near
+                        and near[1] <= (2 if capital and len(key) > 8 else 1)
+                        and near[0][0] == key[0]
+                    ):
                         take(Span(start, end, "person", self._aliases[near[0]]))
                         continue
                 if n in (2, 3) and fuzzy_names and (capital or person_cue or rare):

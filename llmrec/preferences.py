@@ -34,6 +34,8 @@ Lead = Literal["rules", "model", "rules-only", "model-only"]
 LIGHTER_OUT = ("dark", "sad", "violent")
 ANSWER_TOKENS = 160
 MAX_TEXT_WORDS = 20
+MAX_SPANS = 12
+MAX_ASKED = 900  # characters
 
 _CHAT_WORDS = frozenset(
     """recommend recommendation recommendations suggest suggestion suggestions movie movies film
@@ -194,6 +196,8 @@ class Understander:
     def _needs_model(self, turn: _Turn) -> bool:
         if self._lead == "rules-only" or not (turn.marked.spans or turn.previous):
             return False
+        if len(turn.marked.spans) > MAX_SPANS or len(turn.previous + turn.marked.text) > MAX_ASKED:
+            return False  # more than a small model reads at once
         if self._lead in ("model", "model-only"):
             return True
         reading = turn.reading
@@ -334,7 +338,15 @@ class Understander:
             )
         )
         state = Preferences(**f)  # type: ignore[arg-type]
+        said = {
+            "newer": new.years,
+            "older": new.years,
+            "shorter": new.runtimes,
+            "longer": new.runtimes,
+        }
         for critique in new.critiques:
+            if said.get(critique):
+                continue  # "shorter, under 90 minutes" has said it
             state = self._criticise(state, critique, turn)
         return state
 

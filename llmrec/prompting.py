@@ -179,11 +179,10 @@ def recommend_prompt(
     """
     wishes = summary(preferences, titles)
     if strategy.detail == "brief":
-        last = conversation.messages[-1].content
         return (
             Message("system", "recommend"),
             *strategy.examples(),
-            Message("user", wishes or last[-200:]),
+            Message("user", wishes or "?"),
         )
     parts = [
         "You recommend films. Answer with a numbered list of film titles and nothing else, "

@@ -102,7 +102,7 @@ _PERIOD = (
     rf"|(?:los\s+|(?<=dos )|(?<=nos )|(?<=the ))(?P<dec2x>[2-9]0)\b(?!\s*min)"
     rf"|(?<=al )(?P<short2>[2-9]\d)\b|(?P<spelled>{_SPELLED})\b|(?:(?:del|al|el|ano(?: de)?|from|of)\s+'?|(?<!\w)')(?P<short>[2-9]\d)\b(?!\s*(?:min|%))"
     rf"|(?P<adj>oitentist[ao]s?|noventist[ao]s?|setentist[ao]s?|sessentist[ao]s?|ochenter[ao]s?|noventer[ao]s?|cincuenter[ao]s?|setenter[ao]s?|sesenter[ao]s?)\b"
-    rf"|(?:the\s+)?(?P<cent>20th|21st|twentieth|twenty[- ]first)\s+century\b|(?:seculo|siglo)\s+(?P<centr>xxi|xx|21|20)\b"
+    rf"|(?:the\s+)?(?P<cent>this|20th|21st|twentieth|twenty[- ]first)\s+century\b|(?:seculo|siglo)\s+(?P<centr>xxi|xx|21|20)\b"
     rf"|(?:o\s+ano\s+(?:de\s+)?|el\s+ano\s+|the\s+year\s+)?(?P<year>{_YEAR})(?![\d:]|\s*(?:min|minut))\b"
     r")"
 )
@@ -123,7 +123,14 @@ def _period(m: re.Match[str]) -> tuple[int, int]:
         head = 2000 if words[0] in ("dois", "dos", "two", "twenty") else 1900
         low = high = head + sum({**_TENS, **_UNITS}.get(w, 0) for w in words[1:])
     elif g["cent"] or g["centr"]:
-        new = (g["cent"] or g["centr"]) in ("21st", "xxi", "21", "twenty-first", "twenty first")
+        new = (g["cent"] or g["centr"]) in (
+            "this",
+            "21st",
+            "xxi",
+            "21",
+            "twenty-first",
+            "twenty first",
+        )
         low, high = (2000, 2099) if new else (1900, 1999)
     else:
         four = g["dec4"] or g["dec4e"] or g["dec4x"] or (g["twok"] and "2000")
@@ -204,10 +211,10 @@ _DURATION = (
 _MAX = r"(?P<max>ate|(?:q|que) no pase de|q nao passe d[eao]s?|nao pode passar d[eao]s?|nem passar d[eao]s?|ni un minuto mas de|que caiba em|got(?= (?:\d|about|only))|i'?ve(?: only| just)?(?= (?:an?|about|\d|one|two))|at most|no more than|not more than|max(?:imum)?(?: of)?|maximo(?: de)?|no maximo(?: de)?|maximo|up to|within|inside|que nao (?:passe|ultrapasse|exceda|dure mais) (?:d[eao]s?|que|d[eo] que)?|nao (?:passe|ultrapasse|exceda) (?:d[eao]s? )?|sem passar d[eao]s?|nao mais (?:d[eoa]s?|que|do que)(?: que)?|nada (?:com|de|acima de|over|above|longer than|que passe d[eao]s?|que dure mas de|de mas de) (?:mais de )?|como (?:mucho|maximo)|a lo (?:sumo|mas)|hasta|no mas de|que no (?:pase|exceda|supere|dure mas|sea mas larga) (?:d[eao]s? ?(?:las)?|que|las)?|sin pasar de|tenho (?:so |apenas |somente )?(?:umas? )?|tengo (?:solo |unas? )?|i(?:'ve| have)?(?: only)? (?:got|have) (?:only |just |about )?|i only have|only have|we have|temos (?:so )?|tenemos (?:solo )?|nothing (?:over|above|longer than|more than)|not? longer than|cab[ea] em|fits? (?:in|into))"
 _LESS = r"(?P<less>sub-|que no llegue(?:n)? a|que nao cheguem? a|under|less th[ae]n|shorter than|below|menos d[eao]s?(?: que)?|menor(?:es)? (?:do )?que|abaixo d[eao]s?|inferior(?:es)? a|mais curt[oa]s? (?:do )?que|mas cort[oa]s? (?:de |que )|por debajo de|menos que)"
 _MIN = r"(?P<min>at least|no less than|not less than|min(?:imum)?(?: of)?|minimo(?: de)?|pelo menos|no minimo(?: de)?|ao menos|al menos|como minimo|por lo menos|not shorter than)"
-_MORE = r"(?P<more>que (?:supere|pase de|passe d[eao]s?|superen)|past|beyond|over|more than|longer than|above|mais d[eao]s?(?: que)?|maior(?:es)? (?:do )?que|acima d[eao]s?|mas d[eao]s?|superior(?:es)? a|mais long[oa]s? (?:do )?que|mas larg[oa]s? (?:de |que )|por encima de)"
+_MORE = r"(?P<more>(?:que )?(?:superen?|pasen? de|passem? d[eao]s?|excedan?|ultrapassem?)|past|beyond|over|more than|longer than|above|mais d[eao]s?(?: que)?|maior(?:es)? (?:do )?que|acima d[eao]s?|mas d[eao]s?|superior(?:es)? a|mais long[oa]s? (?:do )?que|mas larg[oa]s? (?:de |que )|por encima de)"
 _ABOUT = r"(?P<about>around|about|roughly|approximately|ish|cerca de|por volta de|mais ou menos|uns|umas|aproximadamente|mas o menos|unos|unas|alrededor de|como de|some)"
 _OR_LESS = r"\s*,?\s*(?:exactos? maximo|tope|de tope|and not (?:one|a minute) more|is (?:the|my) (?:ceiling|limit|max)\b|tops\b|no maximo|como mucho|e (?:nem um|nao mais)|y ni uno mas|or (?:less|under|shorter)\b|tops\b|max(?:imum)?\b|at (?:the )?most\b|ou menos\b|no maximo\b|maximo\b|o menos\b|como (?:mucho|maximo)\b|a lo sumo\b|no mas\b|pra baixo\b)"
-_OR_MORE = r"\s*,?\s*(?:at (?:the very )?least|plus\b|and up\b|para arriba|or (?:more|longer|over)\b|ou mais\b|no minimo\b|o mas\b|como minimo\b|pra cima\b|\+)"
+_OR_MORE = r"\s*,?\s*(?:at (?:the very )?least|minimum\b|minimo\b|plus\b|and up\b|para arriba|or (?:more|longer|over)\b|ou mais\b|no minimo\b|o mas\b|como minimo\b|pra cima\b|\+)"
 _RUNTIME = re.compile(
     rf"\b(?:(?:{_MAX}|{_LESS}|{_MIN}|{_MORE}|{_ABOUT})\s*(?:(?:the|as|las|os|los|uns|umas|unos|unas|of|de|about|around|ha|the)\s+)*)?"
     rf"(?:(?:d[eao]|das|of)\s+)?(?<![\d.,:]){_DURATION}(?:(?P<orless>{_OR_LESS})|(?P<ormore>{_OR_MORE}))?"
@@ -231,7 +238,7 @@ _BORN = re.compile(
 )
 _VAGUE_RUNTIME = re.compile(
     r"\b(?P<short>(?:not|nao|no|nada|nem) (?:(?:too|so|muito|tao|muy|tan|demasiado|very|seja|sea|that|super) )*(?:long|longo?a?s?|larg[oa]s?|comprid[oa]s?|extens[oa]s?)"
-    r"|short(?! (?:stor|notice|list|term|shot))|quick(?! (?:one|question|q\b))|shortish|(?<!mais )(?<!eu )(?<!nao )(?<!mas )(?<!q )curt[oa]s?(?! (?:os|as|muito|bastante|demais)\b)|(?<!mais )curtinh[oa]s?|rapid[oa]s?|rapidinh[oa]s?|(?<!mas )(?<!queda )cort[oa]s?|(?<!mas )cortit[oa]s?|breves?|que nao demore muito)\b"
+    r"|short(?! (?:stor|notice|list|term|shot))|quick(?! (?:one|question|q\b))|shortish|(?<!mais )(?<!eu )(?<!nao )(?<!mas )(?<!q )curt[oa]s?(?! (?:os|as|muito|bastante|demais)\b)|(?<!mais )curtinh[oa]s?|rapid[oa]s?|rapidinh[oa]s?|(?<!mas )(?<!queda )cort[oa]s?|(?<!mas )cortit[oa]s?|breves?|que nao (?:demore|dure) muito|que no dure (?:mucho|tanto))\b"
     r"|\b(?P<long>(?:really |very |bem |muy |super )?(?:(?<!too )(?<!so )(?<!as )long(?! (?:time|ago|day|weekend|week|shot|story|list|term|haul|way|flight|drive|trip|as|since))|(?<!um )(?<!uns )long[oa]s?(?! de |-metragem|s? animad)|comprid[oa]s?|larg[oa]s?))\b"
 )
 
@@ -296,11 +303,13 @@ def _years(text: str, this_year: int) -> list[Quantity]:
         negated = _NEGATED.search(text, 0, m.start())
         if m["before"]:
             add(m, *((low, None) if negated else (None, low - 1)))
+        elif m["onward"]:
+            add(m, low, None)
         elif m["until"] or m["backward"]:
             add(m, *((high + 1, None) if _NOT_JUST.search(text, 0, m.start()) else (None, high)))
         elif m["after"]:
             add(m, *((None, high) if negated else (high + 1, None)))
-        elif m["since"] or m["onward"]:
+        elif m["since"]:
             add(m, *((None, low - 1) if _NOT_JUST.search(text, 0, m.start()) else (low, None)))
         elif m["around"] and m["year"]:
             add(m, low - AROUND_YEARS, high + AROUND_YEARS)
@@ -370,7 +379,8 @@ def _runtimes(text: str) -> list[Quantity]:
         if low < high:
             found.append(Quantity(m.start(), m.end(), "runtime", low, high))
     for m in _VAGUE_RUNTIME.finditer(text):
-        low, high = (None, SHORT_MINUTES) if m["short"] else (LONG_MINUTES, None)
+        refused = not m["short"] and re.match(r"\s*,?\s*n(?:o|ao)\b", text[m.end() :])
+        low, high = (None, SHORT_MINUTES) if m["short"] or refused else (LONG_MINUTES, None)
         found.append(Quantity(m.start(), m.end(), "runtime", low, high, vague=True))
     return found
 

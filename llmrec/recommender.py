@@ -55,6 +55,8 @@ Grounding = Literal["constrained", "match"]
 Array = npt.NDArray[np.float64]
 
 MAX_K = 100
+MAX_PROMPT = 4_096  # tokens, where the model does not say how many it reads
+TITLE_TOKENS = 96  # of these left for a title
 SHORTLIST = 300  # candidates whose titles are scored: so many of the other signals' best
 SEARCH_TOKENS = 2_000  # of the search for these
 MODEL_CHOICES = 50  # and so many that the model itself finds likeliest
@@ -368,8 +370,8 @@ class Recommender:
         self, conversations: Sequence[Conversation], preferences: Preferences | None
     ) -> list[Understood]:
         for c in conversations:
-            for i in (*c.liked, *c.disliked, *c.seen, *c.mentioned):
-                self.catalog.get(i)  # raises for an id that is not in the catalogue
+            # Raises for an id that is not in the catalogue.
+            self.catalog.rows((*c.liked, *c.disliked, *c.seen, *c.mentioned))
         if preferences is None:
             return self.understander.understand(conversations)
         return [Understood(preferences, self.understander.marked(c), 0) for c in conversations]
@@ -530,15 +532,48 @@ class Recommender:
         return out
 
     def _prompts(self, plans: Sequence[_Plan]) -> list[list[int]]:
+        return [self._prompt(p) for p in plans]
+
+    def _prompt(self, plan: _Plan) -> list[int]:
+        """The prompt of a plan in tokens: as much of what was said and named as the model reads."""
         model = self._scoring()
-        out = []
-        for plan in plans:
-            p = plan.preferences
-            named = self.catalog.get_many((*p.similar_to, *p.likes, *p.dislikes, *p.seen))
-            titles = {i.id: i.title for i in named}
-            messages = recommend_prompt(plan.conversation, p, titles, strategy=self._strategy)
-            out.append(model.prompt_ids(messages, LIST_PREFIX))
-        return out
+        room = getattr(model, "max_tokens", MAX_PROMPT) - TITLE_TOKENS
+        messages = plan.conversation.messages
+        for named in (8, 3, 1, 0):
+            ids = model.prompt_ids(self._ask_for_titles(plan, messages, named), LIST_PREFIX)
+            while len(ids) > room and len(messages) > 1:
+                messages = messages[len(messages) // 2 :]
+                ids = model.prompt_ids(self._ask_for_titles(plan, messages, named), LIST_PREFIX)
+            if len(ids) <= room:
+                return ids
+        nothing = (Message("user", "?"),)
+        bare = dataclasses.replace(plan, preferences=Preferences())
+        return model.prompt_ids(self._ask_for_titles(bare, nothing, 0), LIST_PREFIX)
+
+    def _ask_for_titles(
+        self, plan: _Plan, messages: Sequence[Message], named: int, k: int = 10
+    ) -> tuple[Message, ...]:
+        """The messages that ask for a list; of each kind so many of the last things named."""
+
+        def last(values: tuple[str, ...]) -> tuple[str, ...]:
+            return values[-named:] if named else ()
+
+        p = plan.preferences
+        p = dataclasses.replace(
+            p,
+            similar_to=last(p.similar_to),
+            likes=last(p.likes),
+            dislikes=last(p.dislikes),
+            people=p.people[:8],
+            people_any=p.people_any[:8],
+            people_out=p.people_out[:8],
+            seen=(),  # never a candidate
+        )
+        titles = {
+            i.id: i.title for i in self.catalog.get_many((*p.similar_to, *p.likes, *p.dislikes))
+        }
+        conversation = dataclasses.replace(plan.conversation, messages=tuple(messages))
+        return recommend_prompt(conversation, p, titles, strategy=self._strategy, k=k)
 
     def search(self, conversation: ConversationLike, k: int = 10) -> list[tuple[Item, float]]:
         """The model's own top ``k`` titles over all candidates, exact, with log-probabilities.
@@ -555,14 +590,7 @@ class Recommender:
         )
 
     def _written(self, plans: Sequence[_Plan], k: int) -> list[str]:
-        prompts = []
-        for plan in plans:
-            p = plan.preferences
-            named = self.catalog.get_many((*p.similar_to, *p.likes, *p.dislikes, *p.seen))
-            titles = {i.id: i.title for i in named}
-            prompts.append(
-                recommend_prompt(plan.conversation, p, titles, strategy=self._strategy, k=k)
-            )
+        prompts = [self._ask_for_titles(p, p.conversation.messages, 8, k) for p in plans]
         return self.model.generate(prompts, max_new_tokens=24 * k)
 
     def _match(self, plan: _Plan, text: str, k: int) -> Reply:
