@@ -205,17 +205,17 @@ def satisfaction(recommender: Recommender, cases: Sequence[Case], k: int = 5) ->
         ],
         dtype=float,
     ).reshape(-1, 3)
-    good, returned, empty = counts.sum(0)
+    good, returned, empty = (float(x) for x in counts.sum(0))
     drawn = np.random.default_rng(0).integers(len(counts), size=(2000, len(counts)))
     resampled = counts[drawn].sum(1)
     shares = resampled[:, 0] / np.maximum(resampled[:, 1], 1)
     return {
         "requests": len(answerable),
         "returned": int(returned),
-        "satisfied": round(float(good) / max(returned, 1), 4),
+        "satisfied": round(good / max(returned, 1), 4),
         "interval": [round(float(x), 4) for x in np.quantile(shares, (0.025, 0.975))],
         "empty": int(empty),
-        "empty_share": round(float(empty) / max(len(answerable), 1), 4),
+        "empty_share": round(empty / max(len(answerable), 1), 4),
     }
 
 

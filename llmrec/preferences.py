@@ -200,8 +200,7 @@ class Understander:
             return False  # more than a small model reads at once
         if self._lead in ("model", "model-only"):
             return True
-        reading = turn.reading
-        return reading.turn is None or any(r is None for r in reading.roles.values())
+        return any(r is None for r in turn.reading.roles.values())
 
     def _merge(self, turn: _Turn, answer: str | None) -> _Turn:
         reading = turn.reading
@@ -216,7 +215,7 @@ class Understander:
         if self._lead == "rules":
             sure = {k: v for k, v in reading.roles.items() if v is not None}
             roles = {**roles, **sure}
-            stands = reading.turn or stands
+            stands = reading.turn or "add"  # measured: adding is the better guess
         if not turn.previous:
             stands = "add"
         return dataclasses.replace(turn, roles=roles, stands=stands)

@@ -74,12 +74,12 @@ def embedded_card(
             "Understanding of hand-written messages that no phrasing was made for "
             "(`python eval/understanding.py`; slot precision, recall, F1, micro-averaged):",
             "",
-            "| messages | n | who decides | P | R | F1 |",
-            "|---|---|---|---|---|---|",
+            "| messages | n | who decides | P | R | F1 | 95 % of F1 |",
+            "|---|---|---|---|---|---|---|",
         ]
         lines += [
             f"| {r['kind']} | {r['n']} | {_LEADS[r['lead']]} | {r['precision']:.3f} | "
-            f"{r['recall']:.3f} | {r['f1']:.3f} |"
+            f"{r['recall']:.3f} | {r['f1']:.3f} | {r['interval'][0]:.3f} to {r['interval'][1]:.3f} |"
             for r in understanding
             if r["language"] == "all"
         ]
