@@ -30,7 +30,7 @@ from llmrec.titles import fold
 from llmrec.types import Conversation, Message, Preferences
 from llmrec.wishes import meets_all, wishes
 
-FOLDER = Path(__file__).parent / "understanding"
+FOLDER = Path(__file__).parent / "messages"
 REDIAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "redial"
 KINDS = ("phrasing", "natural", "redial")
 DEV = 90  # phrasings 001 to 090
