@@ -92,7 +92,7 @@ def read_cases(catalog: Catalog, part: str) -> Iterator[Case]:
         early = [r["kind"] == "phrasing" and int(r["id"][-3:]) <= DEV for r in rows]
         chosen = [r for r, dev in zip(rows, early, strict=True) if dev == (part == "dev")]
         if part == "dev":
-            for name in ("dev", "dev2", "dev3"):
+            for name in ("dev", "dev2", "dev3", "dev4"):
                 chosen += _lines(FOLDER / f"{name}-{language}.jsonl")
         for row in chosen:
             messages = [

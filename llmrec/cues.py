@@ -66,7 +66,7 @@ _NOT_NEGATION = re.compile(
     r"nao e que (?:eu )?nao (?:goste|curta)|nao me importari\w+|nunca (?:me )?cans\w+|nao seria (?:ruim|mau)|nao me canso de|"
     r"nunca (?:vi|assisti|he visto)|nao para de|no para de|"
     r"no es que no me gust\w+|no me importari\w+|no estaria mal|no me canso de|"
-    r"nao (?:entendo|sei|conheco|manjo)(?: quase)? nada d[eoa]|nao existe\w*|nunca fui (?:muito )?de|nunca parei|(?:nao|nunca) (?:vi|assisti|conheco)|nao (?:so|apenas|me importo|ligo|sei(?: bem)?|lembro|tenho certeza|consigo decidir|importa|vejo a hora)|tanto faz|se nao|por que nao|sem (?:problemas?|pressa)|mais ou menos|pelo menos|ao menos|"
+    r"nao (?:entendo|sei|conheco|manjo)(?: quase)? nada d[eoa]|(?:nao|nunca) (?:vi|assisti|conheco) nada|nao tem (?:um|uma|algum|alguma|nada)|(?:no|nunca) he visto nada|no (?:tienes|tenes|hay) (?:algo|alguna?|una?)|nao existe\w*|nunca fui (?:muito )?de|nunca parei|(?:nao|nunca) (?:vi|assisti|conheco)|nao (?:so|apenas|me importo|ligo|sei(?: bem)?|lembro|tenho certeza|consigo decidir|importa|vejo a hora)|tanto faz|se nao|por que nao|sem (?:problemas?|pressa)|mais ou menos|pelo menos|ao menos|"
     r"no (?:se|entiendo|conozco) (?:casi )?nada de|no existe\w*|nunca fui (?:mucho )?de|(?:no|nunca) (?:he visto|conozco)|no (?:solo|me importa|se|recuerdo|estoy segur[oa]|importa)|por que no|si no|sin (?:problemas?|prisa)|mas o menos|al menos|por lo menos|nada mas|nada mais|nada em especial|nada en especial|ca[çc]?a? nada|a no ser)\b"
 )
 _NEGATIVE = (
@@ -106,7 +106,7 @@ _MORE_LIKE_IT = re.compile(
     r"(?:algo|alguna|otr[oa]s?|mas|peliculas?|pelis?) (?:parecid[oa]s?|similar(?:es)?|asi|por el estilo|de ese (?:estilo|tipo|rollo)|en (?:esa|la misma) (?:linea|onda)|como (?:esa|ese|ella|esas)|del (?:mismo )?estilo)|mas de (?:eso|esas))\b"
 )
 _NOT_HIS = re.compile(
-    r"\b(?:que nao seja d(?:ele|ela)|nada (?:suy[oa]|del[ea])|leave (?:his|hers|him|her)(?: stuff| ones)? out|(?:not|anything but|without) (?:him|her)\b|nothing (?:of|by) (?:his|hers|him|her)|sem el[ea]\b|sem ser d(?:ele|ela)|que no sea (?:suy[oa]|de el|de ella)|not (?:by|one of|from) (?:him|her|his|hers)|by someone else|de outro diretor|de otro director)\b"
+    r"\b(?:que nao seja d(?:ele|ela)|(?<!visto )(?<!vi )(?<!assisti )nada (?:suy[oa]|del[ea])|leave (?:his|hers|him|her)(?: stuff| ones)? out|(?:not|anything but|without) (?:him|her)\b|nothing (?:of|by) (?:his|hers|him|her)|sem el[ea]\b|sem ser d(?:ele|ela)|que no sea (?:suy[oa]|de el|de ella)|not (?:by|one of|from) (?:him|her|his|hers)|by someone else|de outro diretor|de otro director)\b"
 )
 _REFUSED = re.compile(  # "don't want", "no me gusta": the verb belongs to the negation
     r"\s*(?:(?:me|te|nos|le|really|muito|mucho|i|eu|yo|you|to|a fim de|ver|to watch|to see)\s+)*"
@@ -124,7 +124,10 @@ _BACKGROUND = re.compile(
     r"(?:meus?|minhas?|nossos?|nossas?) \w+|(?:ele|ela|eles|elas|todo mundo|o pessoal|marido|filha|filho|vovo|a turma|colegas) \w+|sou (?!fa)\w+|moro|trabalho|trabalhei|to (?:com|de|aprendendo|numa)|estou \w+|terminei|herdei|faz \w+ (?:anos|meses|uns)|ontem|outro dia|(?:semana|mes|ano) passad[oa]|quebrou|citou|falaram|me falaram|confesso|os \w+ daqui|"
     r"(?:mis?|nuestr[oa]s?|sus?) \w+|a (?:el|ella) le|soy (?!fan|mas)\w+|vivo|trabaje|estoy (?:aprendiendo|preparando|escribiendo|en)|vengo|viajo|escribo|ando|me rompi|ayer|anoche|la semana pasada|el otro dia|todo el mundo|unos? (?:amigos?|senor)|uno propuso|otro queria|otra queria|antes me|una? amig[oa]|en la tienda|me acaban|un senor|me baje)\b"
 )
+_TOPICS = frozenset({"genre", "keyword"})
 _CONTENT = frozenset({"genre", "person", "keyword", "country", "language", "title"})
+_OR_LIST = re.compile(r"\s*(?:,|or|ou|o|u|nor|nem|ni|/)\s*$")
+_TOGETHER = re.compile(r"\b(?:junt[oa]s|together)\b")
 _AFTER_YES = re.compile(
     r"^\s*,?\s*(?:em cambio |en cambio )?(?:sim|si|yes|pode|vale|rola)(?=\s*(?:[,.!]|$))"
 )
@@ -146,7 +149,7 @@ _AFTER_NO = re.compile(
     r"(?:excluded|excepted|excluid[oa]s?|descartad[oa]s?)\b|(?:is|'s|are) off the table|(?:are|is) not allowed|i (?:cannot|can ?n[o']t) (?:abide|stand)|(?:is|are)? ?(?:the one )?\w* ?i never want|does ?n[o']t appeal|bores? me|me aburre\w*|a miss\b|passo\b|paso\b|ni loc[oa]|ni en pintura|ni muert[oa]|nem mort[oa]|nem pintad\w+|nem (?:a pau|fodendo|ferrando|que)|"
     r"(?:nao (?:e|sao) (?:a )?minha)|(?:is |are )?a no-go|(?:para mi )?es un no\b|no l[aoe]s? (?:aguanto|soporto|trago)|(?:nao (?:rola|encaro|aguento|suporto|engulo|da|me interessa\w*))|(?:no me (?:interesa\w*|gusta\w*|van?|apetece\w*|copan?))|eu (?:dispenso|boicoto|passo|odeio|detesto)|no(?=,? (?:gracias|thanks|eh|please|por favor|obrigad[oa]))|nao(?=,? (?:obrigad[oa]|por favor|hein|ne\b|mesmo)))|"
     r"nao(?=\s*(?:[,.!?;]|$))|nem pensar|no(?=\s*(?:[,.!?;]|$))|nope|no thanks|no,? gracias|out\b|jamais|jamas|nunca|ni hablar|never|fora\b|not? (?:really|for me|today|tonight)|"
-    r"(?:esta |ta )?(?:fora|descartad[oa]|de fora)|out of it|no (?:puede|puedo)\b|nao (?:consigo|posso)\b|is (?:out|a no|banned|off the table)|(?:esta )?(?:proibid[oa]|prohibid[oa]|vetad[oa])|is not|isn'?t|are not|nao (?:quero|rola|curto|gosto|apareca|esteja|participe|atue)|no (?:salga|aparezca|este|actue|quiero|me apetece)|is ?n[o']t in(?: it)?|does ?n[o']t (?:appear|star))"
+    r"(?:esta |ta )?(?:fora|descartad[oa]|de fora)|(?:nao|no) entra\b|out of it|no (?:puede|puedo)\b|nao (?:consigo|posso)\b|is (?:out|a no|banned|off the table)|(?:esta )?(?:proibid[oa]|prohibid[oa]|vetad[oa])|is not|isn'?t|are not|nao (?:quero|rola|curto|gosto|apareca|esteja|participe|atue)|no (?:salga|aparezca|este|actue|quiero|me apetece)|is ?n[o']t in(?: it)?|does ?n[o']t (?:appear|star))"
 )
 _CONNECT = re.compile(
     r"^\s*(?:,|/|&|\+|-|\?|\.\.\.)?\s*(?:or|and|ou|e|o|y|u|nor|nem|ni|and/or|e/ou|y/o|&|as well as|also|ou ainda|mais)?\s*(?:the|of|with|by|from|some|a|an|any|even|de|do|da|dos|das|com|o|os|as|um|uma|la|el|los|las|con|del|un|una|muit[oa]|muy|too|that|is|are|que|tenha|ser|filmes?|films?|movies?|pelis?|peliculas?|in|em|en|directed by|in the|dirigid[oa] por)?(?:\s+(?:the|de|do|da|la|el|o|a))?\s*$"
@@ -285,6 +288,11 @@ def read_cues(marked: Marked, language: str, *, first: bool) -> Reading:
         if s.mark not in guesses or sure:
             guesses[s.mark] = role
             roles[s.mark] = role if sure else None
+        if role == "no" and _AFTER_NO.match(text, s.end):
+            for o, after in zip(spans[i - 1 :: -1] if i else (), spans[i::-1], strict=False):
+                if o.kind != s.kind or not _OR_LIST.match(text, o.end, after.start):
+                    break  # "Iranian or Turkish, no"
+                roles[o.mark] = guesses[o.mark] = "no"
         if (
             previous
             and joined
@@ -308,7 +316,9 @@ def read_cues(marked: Marked, language: str, *, first: bool) -> Reading:
         people = [s.mark for s in spans if s.kind == "person"]
         if people:
             guesses[people[-1]] = roles[people[-1]] = "no"
-    if _EITHER.search(plain):
+    if _TOGETHER.search(plain):
+        either -= {s.mark for s in spans if s.kind == "person"}
+    elif _EITHER.search(plain):
         for kind in ("genre", "person"):
             wanted = {s.mark for s in spans if s.kind == kind and guesses[s.mark] == "yes"}
             if len(wanted) > 1:
@@ -504,6 +514,9 @@ def _wish_role(
     previous = spans[i - 1] if i and spans[i - 1].start >= start else None
     if s.kind == "person" and re.search(r"\b(?:with|by|starring|com|con)\s+(?:o |a )?$", before):
         return "yes", True  # "without him, with her"
+    alike = previous and (previous.kind == s.kind or {previous.kind, s.kind} <= _TOPICS)
+    if previous and not alike:
+        return "yes", True  # "nothing with him, a comedy"
     if previous and joined and guesses.get(previous.mark) == "no":
         rest = text[s.end : s.end + 40]
         more = i + 1 < len(spans) and _CONNECT.match(text[s.end : spans[i + 1].start])

@@ -98,7 +98,7 @@ _COMPOUNDS = {
 _CRITIQUES = {  # comparatives with nothing after them to compare with: the films shown are meant
     "newer": r"newer|too old|(?:muito|demasiado|muy) (?:antig[oa]s?|velh[oa]s?|antigu[oa]s?|viej[oa]s?)|(?:more|mais|mas) (?:recentes?|recent|recientes?|modern[oa]?s?|atua(?:l|is)|actual(?:es)?)|mais nov[oa]s?|mas nuev[oa]s?",
     "older": r"older(?! than (?:he|she|me|him|her|my|i|you|us|they)\\b)|too (?:new|recent|modern)|(?:mais|mas) (?:antig[oa]s?|antigu[oa]s?|velh[oa]s?|viej[oa]s?)",
-    "shorter": r"shorter|(?<!be )too long|(?<!nao )(?<!ser )(?:long[oa]s?|comprid[oa]s?) demais|(?<!no )demasiado larg[oa]s?|(?:mais|mas) (?:curt(?:inh)?[oa]s?|cort(?:it)?[oa]s?|breves?)|menos (?:long[oa]s?|larg[oa]s?|comprid[oa]s?)|less long",
+    "shorter": r"(?:muy|muito|mto|tao|tan) (?:larg|long)[oa]s\\b|shorter|(?<!be )too long|(?<!nao )(?<!ser )(?:long[oa]s?|comprid[oa]s?) demais|(?<!no )demasiado larg[oa]s?|(?:mais|mas) (?:curt(?:inh)?[oa]s?|cort(?:it)?[oa]s?|breves?)|menos (?:long[oa]s?|larg[oa]s?|comprid[oa]s?)|less long",
     "longer": r"longer|(?:mais|mas) (?:long[oa]s?|larg[oa]s?|comprid[oa]s?)",
     "lighter": r"lighter|happier|(?:more|mais|mas) (?:cheerful|lighthearted|alegres?|leves?|liger[oa]s?|fel(?:iz|izes|ices)|livian[oa]s?|upbeat)"
     r"|(?:less|menos) (?:sad|depressing|dark|heavy|violent|scary|intense|gloomy|bleak|triste|pesad[oa]|deprimente|sombri[oa]|violent[oa]|assustador[a]?|tens[oa]|escur[oa]|oscur[oa]|dur[oa]|dramatic[oa]?|dens[oa]|sangrent[oa])s?",
@@ -452,8 +452,9 @@ class Lexicon:
                 first_name = n == 1 and fold(people[0]).split()[0] == key
                 before = ws[i - 1] if i else None
                 if before and message[before.end : start] == " " and before.key not in STOPWORDS:
-                    whole = self._person_index.match(f"{before.key} {key}")
-                    if whole.row is not None:  # "Sigourny Weaver"
+                    both = f"{before.key} {key}"
+                    whole = self._person_index.match(both)
+                    if whole.row is not None and both not in self._aliases:  # "Sigourny Weaver"
                         person = self._people[whole.row]
                         claims.append((4.4, Span(before.start, end, "person", (person,))))
                         continue

@@ -208,7 +208,7 @@ _DURATION = (
     rf"|(?P<m7>{_NUMBER})[\s-]*{_MINUTE}"
     r")"
 )
-_MAX = r"(?P<max>ate|(?:q|que) no pase de|q nao passe d[eao]s?|nao pode passar d[eao]s?|nem passar d[eao]s?|ni un minuto mas de|que caiba em|got(?= (?:\d|about|only))|i'?ve(?: only| just)?(?= (?:an?|about|\d|one|two))|at most|no more than|not more than|max(?:imum)?(?: of)?|maximo(?: de)?|no maximo(?: de)?|maximo|up to|within|inside|que nao (?:passe|ultrapasse|exceda|dure mais) (?:d[eao]s?|que|d[eo] que)?|nao (?:passe|ultrapasse|exceda) (?:d[eao]s? )?|sem passar d[eao]s?|nao mais (?:d[eoa]s?|que|do que)(?: que)?|nada (?:com|de|acima de|over|above|longer than|que passe d[eao]s?|que dure mas de|de mas de) (?:mais de )?|como (?:mucho|maximo)|a lo (?:sumo|mas)|hasta|no mas de|que no (?:pase|exceda|supere|dure mas|sea mas larga) (?:d[eao]s? ?(?:las)?|que|las)?|sin pasar de|tenho (?:so |apenas |somente )?(?:umas? )?|tengo (?:solo |unas? )?|i(?:'ve| have)?(?: only)? (?:got|have) (?:only |just |about )?|i only have|only have|we have|temos (?:so )?|tenemos (?:solo )?|nothing (?:over|above|longer than|more than)|not? longer than|cab[ea] em|fits? (?:in|into))"
+_MAX = r"(?P<max>ate|(?:q|que) no pase de|q nao passe d[eao]s?|nao pode passar d[eao]s?|nem passar d[eao]s?|ni un minuto mas de|que caiba em|got(?= (?:\d|about|only))|i'?ve(?: only| just)?(?= (?:an?|about|\d|one|two))|at most|no more than|not more than|max(?:imum)?(?: of)?|maximo(?: de)?|no maximo(?: de)?|maximo|up to|within|inside|que nao (?:passe|ultrapasse|exceda|dure mais) (?:d[eao]s?|que|d[eo] que)?|nao (?:passe|ultrapasse|exceda) (?:d[eao]s? )?|sem passar d[eao]s?|nao mais (?:d[eoa]s?|que|do que)(?: que)?|nada (?:com|de|acima de|over|above|longer than|que passe d[eao]s?|que dure mas de|de mas de) (?:mais de )?|como (?:mucho|maximo)|a lo (?:sumo|mas)|hasta|no mas de|que no (?:pase|exceda|supere|dure mas|sea mas larga) (?:d[eao]s? ?(?:las)?|que|las)?|sin pasar de|tenho (?:so |apenas |somente |umas? |exatas? )*|tengo (?:solo |unas? |como |apenas )*|i(?:'ve| have)?(?: only)? (?:got|have) (?:only |just |about )?|i only have|only have|we have|temos (?:so )?|tenemos (?:solo )?|nothing (?:over|above|longer than|more than)|not? longer than|cab[ea] em|fits? (?:in|into))"
 _LESS = r"(?P<less>sub-|que no llegue(?:n)? a|que nao cheguem? a|under|less th[ae]n|shorter than|below|menos d[eao]s?(?: que)?|menor(?:es)? (?:do )?que|abaixo d[eao]s?|inferior(?:es)? a|mais curt[oa]s? (?:do )?que|mas cort[oa]s? (?:de |que )|por debajo de|menos que)"
 _MIN = r"(?P<min>at least|no less than|not less than|min(?:imum)?(?: of)?|minimo(?: de)?|pelo menos|no minimo(?: de)?|ao menos|al menos|como minimo|por lo menos|not shorter than)"
 _MORE = r"(?P<more>(?:que )?(?:superen?|pasen? de|passem? d[eao]s?|excedan?|ultrapassem?)|past|beyond|over|more than|longer than|above|mais d[eao]s?(?: que)?|maior(?:es)? (?:do )?que|acima d[eao]s?|mas d[eao]s?|superior(?:es)? a|mais long[oa]s? (?:do )?que|mas larg[oa]s? (?:de |que )|por encima de)"
@@ -224,7 +224,7 @@ _RUNTIME_RANGE = re.compile(
     rf"\s*(?:and|to|e|y|a|ate|hasta|-|–)\s*(?:as\s+|las\s+)?{_named(_DURATION, '_b')}"
 )
 _NEGATED = re.compile(
-    r"(?:\b(?:not|never|isnt|nothing|no|nao|nada|nunca|nem|sem|sin|ni|without)|n['’]t)(?:\s+\w+){0,3}\s*$"
+    r"(?:\b(?:not|never|isnt|nothing|no|nao|nada|nunca|nem|sem|sin|ni|without|if|si)|n['’]t)(?:\s+\w+){0,3}\s*$"
 )
 _OF_A_FILM = re.compile(
     r"\b(?:films?|movies?|flicks?|filmes?|longas?|peliculas?|pelis?|cintas?|length|runtime|dur(?:e|a|em|en|acao|acion)|lasts?|running|epic|version|#\w+)"
@@ -237,8 +237,8 @@ _BORN = re.compile(
     r"\b(?:nasci|nascid[oa]|naci|nacid[oa]|born|nasceu|nacio)(?:\s+(?:em|en|in))?\s*$"
 )
 _VAGUE_RUNTIME = re.compile(
-    r"\b(?P<short>(?:not|nao|no|nada|nem) (?:(?:too|so|muito|tao|muy|tan|demasiado|very|seja|sea|that|super) )*(?:long|longo?a?s?|larg[oa]s?|comprid[oa]s?|extens[oa]s?)"
-    r"|short(?! (?:stor|notice|list|term|shot))|quick(?! (?:one|question|q\b))|shortish|(?<!mais )(?<!eu )(?<!nao )(?<!mas )(?<!q )curt[oa]s?(?! (?:os|as|muito|bastante|demais)\b)|(?<!mais )curtinh[oa]s?|rapid[oa]s?|rapidinh[oa]s?|(?<!mas )(?<!queda )cort[oa]s?|(?<!mas )cortit[oa]s?|breves?|que nao (?:demore|dure) muito|que no dure (?:mucho|tanto))\b"
+    r"\b(?P<short>(?:not|nao|no|nada|nem) (?:(?:too|so|muito|mto|mt|tao|muy|tan|demasiado|very|seja|sea|that|super) )*(?:long|longo?a?s?|larg[oa]s?|comprid[oa]s?|extens[oa]s?)"
+    r"|short(?! (?:stor|notice|list|term|shot))|quick(?! (?:one|question|q\b))|shortish|(?<!mais )(?<!eu )(?<!nao )(?<!mas )(?<!q )curt[oa]s?(?! (?:os|as|muito|bastante|demais)\b)|(?<!mais )curtinh[oa]s?|rapid[oa]s?|rapidinh[oa]s?|(?<!mas )(?<!queda )cort[oa]s?|(?<!mas )cortit[oa]s?|breves?|que no sea(?:n)? etern[oa]s?|que nao (?:demore|dure) muito|que no dure (?:mucho|tanto))\b"
     r"|\b(?P<long>(?:really |very |bem |muy |super )?(?:(?<!too )(?<!so )(?<!as )long(?! (?:time|ago|day|weekend|week|shot|story|list|term|haul|way|flight|drive|trip|as|since))|(?<!um )(?<!uns )long[oa]s?(?! de |-metragem|s? animad)|comprid[oa]s?|larg[oa]s?))\b"
 )
 
