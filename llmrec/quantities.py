@@ -416,6 +416,9 @@ def find_quantities(text: str, this_year: int) -> list[Quantity]:
             if low is None and high is None:  # "from 2005 on and until 2012" bounds both ends
                 low = next((x for x in lows if x is not None), None)
                 high = next((x for x in highs if x is not None), None)
+            if low is not None and high is not None and low > high:  # "recent or old": any
+                merged.pop()
+                continue
             merged[-1] = Quantity(before.start, q.end, q.kind, low, high)
         else:
             merged.append(q)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmrec.quantities import AROUND_MINUTES, find_quantities, flat
@@ -206,6 +206,7 @@ def check(text: str) -> None:
 
 
 @given(st.lists(WORDS, max_size=14).map(" ".join))
+@example("recent e old")
 def test_spans_lie_inside_and_apart_in_sentences(text: str) -> None:
     check(text)
 
