@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from llmrec.cues import Reading, read_cues
+from llmrec.errors import InputError
 from llmrec.lexicon import STOPWORDS, Lexicon, Marked, guess_language
 from llmrec.prompting import (
     Detail,
@@ -185,13 +186,21 @@ class Understander:
                 prompts = [
                     understanding_prompt(t.marked, t.previous, detail=self.detail) for t in group
                 ]
-                texts = self._model.generate(
-                    prompts,
-                    max_new_tokens=ANSWER_TOKENS,
-                    schema=understanding_schema(group[0].marked),
-                )
+                texts = self._generate(prompts, understanding_schema(group[0].marked))
                 self._answers.update((t.key, text) for t, text in zip(group, texts, strict=True))
         return [self._answers.get(t.key) if self._needs_model(t) else None for t in turns]
+
+    def _generate(
+        self, prompts: Sequence[Sequence[Message]], schema: Mapping[str, object]
+    ) -> list[str]:
+        """The model's answers; an empty one, for the rules to fill, where it reads too little."""
+        assert self._model is not None
+        try:
+            return self._model.generate(prompts, max_new_tokens=ANSWER_TOKENS, schema=schema)
+        except InputError:
+            if len(prompts) == 1:
+                return [""]
+            return [text for p in prompts for text in self._generate([p], schema)]
 
     def _needs_model(self, turn: _Turn) -> bool:
         if self._lead == "rules-only" or not (turn.marked.spans or turn.previous):

@@ -3,13 +3,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from world import BY_ID, FILMS, MARK, lexicon, rules, said, understood
 
-from llmrec.errors import ModelError
+from llmrec.errors import InputError, ModelError
 from llmrec.models.scripted import ScriptedModel
 from llmrec.preferences import LIGHTER_OUT, Lead, Understander
 from llmrec.prompting import understanding_answer
@@ -493,3 +494,18 @@ def test_a_long_life_keeps_its_answers() -> None:
     kept = step.understand([first])[0]
     step._answers.update({("", f"{n}"): "" for n in range(10_001)})
     assert step.understand([first, said("no comedy")])[0] == kept
+
+
+def test_what_a_model_cannot_read_is_left_to_the_rules() -> None:
+    class Short(ScriptedModel):
+        def generate(self, prompts: Any, **options: Any) -> list[str]:
+            if any("x" * 50 in m.content for p in prompts for m in p):
+                raise InputError("the text has 600 tokens and the model reads 512 at most")
+            return super().generate(prompts, **options)
+
+    long = said("a comedy, Nine Queens " + "x" * 50)
+    short = said("a drama, Nine Queens")
+    model = Short(lambda _: json.dumps({"turn": "add", "#drama": "yes", "[t1]": "seen"}))
+    got = [u.preferences for u in asking(model).understand([long, short])]
+    assert slots(got[0]) == {"genres": ["Comedy"], "similar_to": ["nine-queens"]}
+    assert slots(got[1]) == {"genres": ["Drama"], "seen": ["nine-queens"]}
