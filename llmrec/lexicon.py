@@ -86,9 +86,7 @@ _NICKNAMES = {
     "marty": "scorsese", "ford coppola": "coppola",
 }  # fmt: skip
 _COMPOUNDS = {
-    **dict.fromkeys(
-        ("romcom", "romcoms", "rom com", "rom coms", "comromzinha"), ("Comedy", "Romance")
-    ),
+    **dict.fromkeys(("romcom", "romcoms", "rom com", "rom coms"), ("Comedy", "Romance")),
     **dict.fromkeys(
         ("dramedy", "dramedies", "dramedia", "comedia dramatica", "dramatic comedy"),
         ("Comedy", "Drama"),

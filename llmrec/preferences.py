@@ -125,7 +125,7 @@ class Understander:
                 state,
                 likes=_join(state.likes, conversation.liked),
                 dislikes=_join(state.dislikes, conversation.disliked),
-                seen=tuple(s for s in _join(state.seen, conversation.seen)),
+                seen=_join(state.seen, conversation.seen),
                 similar_to=tuple(s for s in state.similar_to if s not in conversation.disliked),
                 language=conversation.language or state.language,
             )
