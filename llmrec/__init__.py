@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from llmrec.catalog import BuildReport, Catalog
     from llmrec.errors import (
         CatalogError,
+        HubError,
         InputError,
         LLMRecError,
         MissingExtraError,
@@ -34,6 +35,7 @@ else:
         "catalog": ("BuildReport", "Catalog"),
         "errors": (
             "CatalogError",
+            "HubError",
             "InputError",
             "LLMRecError",
             "MissingExtraError",
@@ -66,6 +68,7 @@ __all__ = [
     "CatalogError",
     "Conversation",
     "Example",
+    "HubError",
     "InputError",
     "Item",
     "LLMRecError",

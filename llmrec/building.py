@@ -25,6 +25,7 @@ from llmrec.records import (
     NOT_UTF8,
     NUMBERS,
     WHOLE_NUMBERS,
+    Problem,
     RawRow,
     Row,
     columns_of,
@@ -48,15 +49,6 @@ _INDEXED_FROM = 50_000  # rows from which scalar indices beat a scan
 _CELLS_FROM = 100_000  # rows from which dense search looks at the nearest cells only
 _MAX_PROBLEMS = 100
 _fold = lru_cache(maxsize=1 << 17)(fold)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A row that was left out. ``line`` counts from 1; of Parquet and item lists it is the row."""
-
-    file: str
-    line: int
-    reason: str
 
 
 @dataclass(frozen=True)

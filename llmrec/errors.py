@@ -7,6 +7,7 @@
     ├── CatalogError        a catalogue that cannot be built, opened or searched
     │   └── UnknownItemError    an id that is not in the catalogue       (also a KeyError)
     ├── ModelError          a model, tokenizer or adapter that cannot be loaded or run
+    ├── HubError            something asked of the Hugging Face Hub that did not succeed
     └── MissingExtraError   an optional dependency is not installed      (also an ImportError)
 
 Every message names the bad value, what is allowed, and what to do about it.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 __all__ = [
     "CatalogError",
+    "HubError",
     "InputError",
     "LLMRecError",
     "MissingExtraError",
@@ -46,6 +48,10 @@ class UnknownItemError(CatalogError, KeyError):
 
 class ModelError(LLMRecError):
     """A model, its tokenizer or its adapter cannot be loaded or run."""
+
+
+class HubError(LLMRecError):
+    """The Hugging Face Hub refused something, or did not answer."""
 
 
 class MissingExtraError(LLMRecError, ImportError):

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "NOT_UTF8",
     "NUMBERS",
     "WHOLE_NUMBERS",
+    "Problem",
     "RawRow",
     "Row",
     "columns_of",
@@ -51,6 +52,15 @@ NUMBERS: Mapping[str, tuple[float, float]] = {
 }
 NOT_UTF8 = "it has bytes that are not UTF-8 text"
 _BY_LANGUAGE = ("titles", "descriptions")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A row that was left out. ``line`` counts from 1; of Parquet and item lists it is the row."""
+
+    file: str
+    line: int
+    reason: str
 
 
 def columns_of(mapping: Mapping[str, str] | None) -> dict[str, str]:

@@ -348,10 +348,26 @@ class Example(_Value):
 
     Attributes
     ----------
+    conversation: what was said up to the point where a good answer is wanted; may be empty.
     relevant: ids of the items a good answer holds.
     reply: what the human recommender said.
+    id: unique in its data set.
+    dialogue: what it was cut from; intervals are drawn over dialogues.
+    user: whose it is; no user is in two parts of a split. Empty where a data set does not say.
+    likes: items that the user is known to like, from the whole dialogue and profile. It tells
+        what comes after the conversation: for training targets, never for a prompt.
+    history: items the user dealt with before the conversation, the latest last.
     """
 
     conversation: Conversation
     relevant: tuple[str, ...] = ()
     reply: str = ""
+    id: str = ""
+    dialogue: str = ""
+    user: str = ""
+    likes: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.conversation, Mapping):
+            object.__setattr__(self, "conversation", Conversation.from_dict(self.conversation))

@@ -39,12 +39,12 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split(
 HEAVY = frozenset(
     "torch transformers tokenizers safetensors peft trl accelerate bitsandbytes datasets evaluate "
     "lancedb pyarrow pandas llguidance sentence_transformers sklearn scipy matplotlib gradio "
-    "huggingface_hub tqdm".split()
+    "huggingface_hub tqdm yaml httpx trackio tensorboard".split()
 )
 AT_HOME = {
     "gradio": ("llmrec/demo/*", "app.py"),
     "lancedb": ("llmrec/catalog.py", "llmrec/building.py"),
-    "pyarrow": ("llmrec/catalog.py", "llmrec/building.py"),
+    "pyarrow": ("llmrec/catalog.py", "llmrec/building.py", "llmrec/datasets/*", "benchmarks/*"),
 }
 
 
@@ -200,6 +200,7 @@ def test_the_public_names() -> None:
         "CatalogError",
         "Conversation",
         "Example",
+        "HubError",
         "InputError",
         "Item",
         "LLMRecError",
