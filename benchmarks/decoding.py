@@ -25,8 +25,7 @@ import numpy as np
 
 from llmrec.catalog import Catalog
 from llmrec.decoding import rank_titles, score_titles, title_trie
-from llmrec.models.local import EMBEDDED, LocalModel
-from llmrec.models.profile import Profile
+from llmrec.models.local import LocalModel
 from llmrec.prompting import LIST_PREFIX, ZeroShot, parse_titles, recommend_prompt
 from llmrec.titles import fold
 from llmrec.trie import TitleTrie
@@ -195,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.perf_counter()
     bench = Bench(model, titles, title_trie(model, titles), args.seed)
     built = time.perf_counter() - start
-    strategy = ZeroShot(Profile.read(args.model or EMBEDDED).detail)
+    strategy = ZeroShot(model.profile.detail)
     ways: dict[str, Callable[[Sequence[Message]], tuple[list[int], float]]] = {
         "exact": bench.exact,
         "brute force": bench.brute,

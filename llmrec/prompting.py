@@ -31,7 +31,7 @@ __all__ = [
     "understanding_schema",
 ]
 
-Detail = Literal["brief", "full"]
+Detail = Literal["brief", "full", "turns"]
 TURNS = ("add", "replace", "reset")
 TITLE_END = "\n"
 LIST_PREFIX = "1."

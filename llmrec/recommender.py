@@ -136,7 +136,7 @@ class Recommender:
         model write a list and matches it back.
     strategy: how the model is asked.
     ranker: how signals are combined.
-    profile: how the model is best used.
+    profile: how the model is best used; None: as the model itself says.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Recommender:
         self.model = model
         self.catalog = catalog
         self.grounding: Grounding = grounding
-        self._profile = profile or Profile()
+        self._profile = profile or getattr(model, "profile", None) or Profile()
         self._strategy = strategy or ZeroShot(self._profile.detail)
         self._ranker: Ranker = ranker or LinearRanker()
 
@@ -199,7 +199,6 @@ class Recommender:
         """
         from llmrec.catalog import Catalog
 
-        profile = None
         given = {"adapter": adapter, "revision": revision, "quantization": quantization}
         if model is not None and not isinstance(model, (str, os.PathLike)):
             for name, value in given.items():
@@ -209,9 +208,8 @@ class Recommender:
                         "give the model by its name, or load it with that option"
                     )
         if model is None or isinstance(model, (str, os.PathLike)):
-            from llmrec.models.local import EMBEDDED, LocalModel
+            from llmrec.models.local import LocalModel
 
-            source = model or EMBEDDED
             model = LocalModel.from_pretrained(
                 model,
                 adapter=adapter,
@@ -222,14 +220,11 @@ class Recommender:
                 chat_template_from=chat_template_from,
                 trust_remote_code=trust_remote_code,
             )
-            profile = Profile.read(source, revision=revision)
         if catalog is None:
             catalog = Catalog.embedded()
         elif not isinstance(catalog, Catalog):
             catalog = Catalog.open(catalog)
-        return cls(
-            model, catalog, grounding=grounding, strategy=strategy, ranker=ranker, profile=profile
-        )
+        return cls(model, catalog, grounding=grounding, strategy=strategy, ranker=ranker)
 
     # -- what a user calls --------------------------------------------------------------------
 

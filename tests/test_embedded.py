@@ -16,7 +16,6 @@ from benchmarks.grounding import FAULTS, Conversations, Judge, check, main
 from llmrec import Recommender
 from llmrec.decoding import rank_titles, score_titles, title_trie
 from llmrec.models.local import EMBEDDED, LocalModel
-from llmrec.models.profile import Profile
 from llmrec.prompting import LIST_PREFIX, ZeroShot, recommend_prompt
 from llmrec.titles import fold
 from llmrec.types import Conversation, Item, Message, Preferences, Recommendation, Reply
@@ -110,7 +109,7 @@ def assert_exact(recommender: Recommender, start: int, stop: int) -> None:
     model = recommender.model
     assert isinstance(model, LocalModel)
     trie = title_trie(model, recommender.catalog.titles)
-    strategy = ZeroShot(Profile.read(EMBEDDED).detail)
+    strategy = ZeroShot(model.profile.detail)
     prompts = [
         model.prompt_ids(
             recommend_prompt(Conversation.of(text), Preferences(**p), {}, strategy=strategy),

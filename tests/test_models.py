@@ -506,7 +506,7 @@ REFUSING = (
 
 def test_a_template_that_refuses_a_system_role_gets_it_with_the_first_message() -> None:
     model = LocalModel(tiny.network("llama"), tiny.tokenizer(REFUSING))
-    text = model.prompt_text(
+    text = model.chat.prompt_text(
         [
             Message("system", "Be kind."),
             Message("user", "One"),
@@ -516,17 +516,17 @@ def test_a_template_that_refuses_a_system_role_gets_it_with_the_first_message() 
         ]
     )
     assert text == "[user]Be kind.\n\nOne\n\nTwo[assistant]Three[user]Four"
-    assert model.prompt_text([Message("system", "Alone")]) == "[user]Alone"
+    assert model.chat.prompt_text([Message("system", "Alone")]) == "[user]Alone"
     with pytest.raises(ModelError, match=r"refuses the conversation \(Roles must alternate\)"):
-        model.prompt_text([Message("assistant", "I begin")])
+        model.chat.prompt_text([Message("assistant", "I begin")])
     with pytest.raises(InputError, match="no messages"):
-        model.prompt_text([])
+        model.chat.prompt_text([])
 
 
 def test_without_a_template_there_is_a_plain_one_and_other_speakers_are_cut_off() -> None:
     model = LocalModel(tiny.network("gpt2"), tiny.tokenizer(chat_template=None))
     talk = [Message("system", "S"), Message("user", "Hi"), Message("assistant", "Yes?")]
-    assert model.prompt_text([*talk, Message("user", "U")]) == (
+    assert model.chat.prompt_text([*talk, Message("user", "U")]) == (
         "S\n\nUser: Hi\nAssistant: Yes?\nUser: U\nAssistant:"
     )
     prompt = [Message("user", "U")]
@@ -646,7 +646,7 @@ def test_weights_of_half_precision_become_whole_on_a_cpu(tmp_path: Path) -> None
 def test_a_chat_template_of_another_tokenizer(folder: Path, tmp_path: Path) -> None:
     tiny.tokenizer(REFUSING).save_pretrained(tmp_path)
     model = LocalModel.from_pretrained(folder, chat_template_from=tmp_path, device="cpu")
-    assert model.prompt_text([Message("user", "U")]) == "[user]U"
+    assert model.chat.prompt_text([Message("user", "U")]) == "[user]U"
     bare = tmp_path / "bare"
     tiny.tokenizer(chat_template=None).save_pretrained(bare)
     with pytest.raises(ModelError, match="has no chat template"):

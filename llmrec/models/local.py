@@ -11,11 +11,9 @@ import importlib.util
 import json
 import math
 import os
-import re
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -23,6 +21,9 @@ import numpy as np
 
 from llmrec.errors import InputError, LLMRecError, MissingExtraError, ModelError
 from llmrec.models.base import FloatArray, Forest, IntArray, Prefix
+from llmrec.models.chat import ChatTokenizer
+from llmrec.models.files import HUB_ID, find_file
+from llmrec.models.profile import Profile
 from llmrec.types import Message
 
 if TYPE_CHECKING:
@@ -30,21 +31,12 @@ if TYPE_CHECKING:
 
     from llmrec.models.forest import Mode, Run, Runner
 
-__all__ = ["EMBEDDED", "LocalModel", "LogitsProcessor"]
+__all__ = ["EMBEDDED", "EMBEDDED_NAME", "LocalModel", "LogitsProcessor"]
 
 EMBEDDED = Path(__file__).parents[1] / "data" / "model"
+EMBEDDED_NAME = "llmrec-embedded"  # what adapters for it call their base
 
-_FALLBACK = (
-    "{% for m in messages %}{% if m['role'] == 'user' %}User: {{ m['content'] }}\n"
-    "{% elif m['role'] == 'assistant' %}Assistant: {{ m['content'] }}\n"
-    "{% else %}{{ m['content'] }}\n\n{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
-)
-# Tokens that end a turn in templates of families whose generation_config does not say so.
-_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<turn|>", "<|endoftext|>")
 _FLOAT32_PARAMETERS = 1_500_000_000  # up to here a CPU is quicker and exact with float32
-_ANCHOR = ":"
-_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _EXTRAS = {
     "gptqmodel": "gptq",
     "optimum": "gptq",
@@ -71,6 +63,7 @@ class LocalModel:
     batch_size: how many texts are generated together.
     prefix_cache_mb: how much memory (MiB) the caches of former prompts may take; 0: none.
     mode: how trees are run, where it is not to be found out.
+    profile: how the model is best used.
     """
 
     def __init__(
@@ -82,15 +75,21 @@ class LocalModel:
         batch_size: int = 16,
         prefix_cache_mb: int = 256,
         mode: Mode | None = None,
+        profile: Profile | None = None,
     ) -> None:
         from llmrec.models.forest import Runner
+
+        self.profile = profile or Profile()
 
         self.name = name or str(getattr(model.config, "_name_or_path", "")) or "local model"
         self.model = model.eval()
         self.tokenizer = tokenizer
+        said = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+        ends = said if isinstance(said, (list, tuple)) else [said]
+        self.chat = ChatTokenizer(
+            tokenizer, ends=[i for i in ends if i is not None], name=self.name
+        )
         self.batch_size = batch_size
-        self._template = tokenizer.chat_template or _FALLBACK
-        self._stops = () if tokenizer.chat_template else ("\nUser:",)
         self._setup = threading.Lock()
         self.runner: Runner = Runner(
             self.model,
@@ -120,7 +119,10 @@ class LocalModel:
 
         Parameters
         ----------
-        adapter: a LoRA adapter for it (folder or Hub id); needs peft.
+        name_or_path: where it holds nothing but an adapter, the base that the adapter names is
+            loaded with it.
+        adapter: a LoRA adapter for it (folder or Hub id); needs peft. If it brings a tokenizer,
+            that one is used: its chat template is the one that was trained with.
         revision: branch, tag or commit of the model on the Hub.
         dtype: "auto" (that of the weights; float32 on a CPU for up to 1.5 billion parameters),
             "float32", "bfloat16" or "float16".
@@ -142,9 +144,15 @@ class LocalModel:
             raise InputError(f"quantization is {quantization!r}: use '4bit', '8bit' or nothing")
         if quantization:
             _need("bitsandbytes", "accelerate")
+        if adapter is None and name_or_path is not None:
+            base, base_revision = _base_of(name_or_path, revision, local_files_only)
+            if base is not None:
+                adapter, name_or_path, revision = name_or_path, base, base_revision
         if adapter is not None:
             _need("peft")
-        source = _source("model", name_or_path if name_or_path is not None else EMBEDDED)
+        if name_or_path is None or name_or_path == EMBEDDED_NAME:
+            name_or_path = EMBEDDED
+        source = _source("model", name_or_path)
         hub = {
             "revision": revision if not Path(source).is_dir() else None,
             "trust_remote_code": trust_remote_code,
@@ -155,7 +163,8 @@ class LocalModel:
         from transformers import AutoTokenizer
 
         with _clearly("tokenizer", source):
-            tokenizer = AutoTokenizer.from_pretrained(source, **hub)
+            tokenizer = _adapter_tokenizer(adapter, local_files_only)
+            tokenizer = tokenizer or AutoTokenizer.from_pretrained(source, **hub)
         if chat_template_from is not None:
             other = _source("chat template", chat_template_from)
             with _clearly("chat template", other):
@@ -168,6 +177,8 @@ class LocalModel:
                     "or leave chat_template_from out"
                 )
             tokenizer.chat_template = taken
+        places = [(source, revision)] if adapter is None else [(adapter, None), (source, revision)]
+        found = [Profile.read(p, revision=r, local_files_only=local_files_only) for p, r in places]
         label = Path(source).name if Path(source).is_dir() else source
         if Path(source) == EMBEDDED:
             label = "llmrec-embedded"
@@ -181,6 +192,7 @@ class LocalModel:
             name=label,
             batch_size=batch_size,
             prefix_cache_mb=prefix_cache_mb,
+            profile=next((p for p in found if p is not None), None),
         )
 
     @property
@@ -188,45 +200,25 @@ class LocalModel:
         """How many tokens the model reads at most, the prompt and its own; None: not known."""
         return self.runner.limit
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Changes when the tokenizer does."""
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        text = (
-            backend.to_str()
-            if backend is not None
-            else json.dumps(sorted(self.tokenizer.get_vocab().items()))
-        )
-        return blake2b(text.encode(), digest_size=16).hexdigest()
+        return self.chat.fingerprint
 
-    @cached_property
+    @property
     def end_ids(self) -> tuple[int, ...]:
         """The tokens that end a turn."""
-        config = getattr(self.model, "generation_config", None)
-        said = getattr(config, "eos_token_id", None)
-        found = list(said) if isinstance(said, (list, tuple)) else [said]
-        found.append(self.tokenizer.eos_token_id)
-        special = self._special
-        found += [special[t] for t in _TURN_ENDS if t in special and t in self._template]
-        ids = tuple(dict.fromkeys(int(i) for i in found if i is not None))
-        if not ids:
-            raise ModelError(f"{self.name} has no token that ends a turn: set its eos_token")
-        return ids
+        return self.chat.end_ids
 
     @cached_property
     def token_bytes(self) -> tuple[bytes, ...]:
         """The bytes of each token id; empty for special and unused ids."""
         grammar = self._grammar_tokenizer
-        used = set(self.tokenizer.get_vocab().values()) - set(self._special.values())
+        used = set(self.tokenizer.get_vocab().values()) - set(self.chat.special.values())
         return tuple(
             b"" if i not in used or grammar.is_special_token(i) else grammar.decode_bytes([i])
             for i in range(self.runner.vocabulary)
         )
-
-    @cached_property
-    def _special(self) -> dict[str, int]:
-        added = self.tokenizer.added_tokens_decoder.items()
-        return {str(token): int(i) for i, token in added if token.special}
 
     @cached_property
     def _grammar_tokenizer(self) -> Any:
@@ -242,79 +234,17 @@ class LocalModel:
                 "use a model with a fast tokenizer"
             ) from None
 
-    @cached_property
-    def _anchored(self) -> bool:
-        """Whether the tokenizer begins a text differently than it goes on within one."""
-        anchor = self._plain_ids([_ANCHOR, f"{_ANCHOR} a", " a"])
-        return anchor[1][: len(anchor[0])] == anchor[0] and anchor[1][len(anchor[0]) :] != anchor[2]
-
-    def _plain_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        return ids
-
     def encode(self, text: str) -> list[int]:
         """The tokens of ``text`` as it stands inside a longer text; no special tokens added."""
-        return self.encode_many([text])[0]
+        return self.chat.encode_many([text])[0]
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """``encode`` for each of the texts, fast."""
-        if not self._anchored:
-            return self._plain_ids(texts)
-        anchor = self._plain_ids([_ANCHOR])[0]
-        whole = self._plain_ids([_ANCHOR + t for t in texts])
-        return [ids[len(anchor) :] for ids in whole]
-
-    def prompt_text(self, messages: Sequence[Message]) -> str:
-        """A conversation in the model's chat template, up to the assistant's turn.
-
-        What would be a special token in a message is broken up, so that no message can end its
-        turn. Where the template refuses a system role, or turns that do not alternate, the system
-        text goes before the first user message, and neighbours of one role become one.
-
-        Raises
-        ------
-        InputError: there are no messages. ModelError: the template refuses the conversation.
-        """
-        from jinja2.exceptions import TemplateError
-
-        if not messages:
-            raise InputError("the conversation has no messages: give at least one")
-        chat = [{"role": m.role, "content": self._harmless(m.content)} for m in messages]
-        error: Exception | None = None
-        for attempt in (chat, _folded(chat)):
-            try:
-                text: str = self.tokenizer.apply_chat_template(
-                    attempt,
-                    chat_template=self._template,
-                    tokenize=False,
-                    add_generation_prompt=True,
-                )
-                return text
-            except (TemplateError, TypeError, ValueError) as e:
-                error = e
-        raise ModelError(
-            f"the chat template of {self.name} refuses the conversation ({error}): "
-            "take another template with chat_template_from"
-        )
+        return self.chat.encode_many(texts)
 
     def prompt_ids(self, messages: Sequence[Message], prefix: str = "") -> list[int]:
         """The tokens of a conversation up to the assistant's turn, and of its words so far."""
-        # A chat template writes the tokens that begin a text itself; the fallback does not.
-        own = self._template is not _FALLBACK
-        ids: list[int] = self.tokenizer(
-            self.prompt_text(messages) + prefix, add_special_tokens=not own
-        )["input_ids"]
-        if not own and ids and ids[-1] in self.end_ids:
-            ids = ids[:-1]  # some tokenizers end every text
-        return ids
-
-    def _harmless(self, text: str) -> str:
-        for token in self._special:
-            if token in text:
-                text = text.replace(token, f"{token[:1]} {token[1:]}")
-        return text
+        return self.chat.prompt_ids(messages, prefix)
 
     def prefill(self, prompt: Sequence[int]) -> Prefix:
         """Run one prompt."""
@@ -354,7 +284,7 @@ class LocalModel:
         size = self.batch_size if self.runner.mode == "tree" else 1
         for at in range(0, len(prompts), size):
             part = [self.prompt_ids(p) for p in prompts[at : at + size]]
-            texts = [_Text(self.tokenizer, self._stops, self._special.values()) for _ in part]
+            texts = [_Text(self.chat) for _ in part]
             said = [""] * len(part)
             rules = None if schema is None else [self._rule(schema, max_new_tokens) for _ in part]
             pick = _Picker(temperature, range(seed + at, seed + at + len(part)))
@@ -388,7 +318,7 @@ class LocalModel:
         pick: _Picker,
         processors: Sequence[LogitsProcessor],
     ) -> Iterator[str]:
-        text = _Text(self.tokenizer, self._stops, self._special.values())
+        text = _Text(self.chat)
         with contextlib.closing(
             self._decode([prompt], max_new_tokens, pick, processors, None, [text])
         ) as tokens:
@@ -567,10 +497,10 @@ class _Rule:
 class _Text:
     """Tokens to text, piece by piece: whole characters only, and nothing from a stop text on."""
 
-    def __init__(self, tokenizer: Any, stops: Sequence[str], special: Any) -> None:
-        self._tokenizer, self._stops = tokenizer, stops
+    def __init__(self, chat: ChatTokenizer) -> None:
+        self._tokenizer, self._stops = chat.tokenizer, chat.stops
         self._ids: list[int] = []
-        self._special = set(special)
+        self._special = set(chat.special.values())
         self._shown = self._read = 0
         self._held = ""
         self.stopped = False
@@ -624,23 +554,6 @@ def _closing(token_bytes: tuple[bytes, ...]) -> FloatArray:
     return out
 
 
-def _folded(chat: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The system's words before the first user message, and neighbours of one role as one."""
-    system = "\n\n".join(m["content"] for m in chat if m["role"] == "system")
-    out: list[dict[str, str]] = []
-    for message in chat:
-        if message["role"] == "system":
-            continue
-        content = message["content"]
-        if system and message["role"] == "user":
-            content, system = f"{system}\n\n{content}", ""
-        if out and out[-1]["role"] == message["role"]:
-            out[-1]["content"] += f"\n\n{content}"
-        else:
-            out.append({"role": message["role"], "content": content})
-    return out or [{"role": "user", "content": system}]
-
-
 def _check(max_new_tokens: int, temperature: float) -> None:
     if max_new_tokens < 1:
         raise InputError(f"max_new_tokens is {max_new_tokens}: give 1 or more")
@@ -675,7 +588,7 @@ def _source(what: str, name: str | os.PathLike[str]) -> str:
             f"the embedded model is not in this installation ({path}): "
             "install llmrec again, or name a model of the Hub"
         )
-    if not isinstance(name, str) or not _HUB_ID.fullmatch(str(name)):
+    if not isinstance(name, str) or not HUB_ID.fullmatch(str(name)):
         raise ModelError(
             f"there is no {what} folder {str(name)!r}: give an existing folder, "
             "or the id of a repository on the Hugging Face Hub (owner/name)"
@@ -754,7 +667,10 @@ def _load_model(
         compute = compute if dtype == "auto" else getattr(torch, dtype)
         options["quantization_config"] = (
             BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_use_double_quant=True,
+                bnb_4bit_compute_dtype=compute,
             )
             if quantization == "4bit"
             else BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
@@ -779,6 +695,43 @@ def _load_model(
                 if hasattr(module, "support_avx512bf16_for_cpu"):
                     module.support_avx512bf16_for_cpu = False
     return model
+
+
+def _base_of(
+    name: str | os.PathLike[str], revision: str | None, local_files_only: bool
+) -> tuple[str | None, str | None]:
+    """The base model that an adapter names, and its revision; (None, None) if it is a model."""
+
+    def find(file: str) -> Path | None:
+        return find_file(name, file, revision=revision, local_files_only=local_files_only)
+
+    file = find("adapter_config.json")
+    if file is None or find("config.json") is not None:
+        return None, None
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        base, base_revision = said["base_model_name_or_path"], said.get("revision")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        base = base_revision = None
+    if not isinstance(base, str) or not base:
+        raise ModelError(
+            f"the adapter {name} does not name its base model: "
+            "give the base first, and it as adapter=..."
+        )
+    return base, base_revision
+
+
+def _adapter_tokenizer(adapter: str | os.PathLike[str] | None, local_files_only: bool) -> Any:
+    """The tokenizer that an adapter brings, or None."""
+    from transformers import AutoTokenizer
+
+    if adapter is None:
+        return None
+    if find_file(adapter, "tokenizer_config.json", local_files_only=local_files_only) is None:
+        return None
+    return AutoTokenizer.from_pretrained(
+        _source("adapter", adapter), local_files_only=local_files_only
+    )
 
 
 def _quantized(model: Any) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from llmrec.errors import ModelError
+from llmrec.models.files import find_file
 
 __all__ = ["Profile"]
 
@@ -22,18 +22,20 @@ class Profile:
     Attributes
     ----------
     lead: whether the model or the rules lead in understanding; measured, not guessed.
-    detail: "full" prompts explain the task, "brief" ones are for a model trained on it.
+        "rules-only": the model is not asked.
+    detail: "full" prompts explain the task, "brief" ones are for a model trained on it and tell
+        it what was understood, "turns" ones tell it what was said.
     writes: whether the model writes the prose of a reply; else sentences are filled.
     """
 
-    lead: Literal["rules", "model"] = "model"
-    detail: Literal["full", "brief"] = "full"
+    lead: Literal["rules", "model", "rules-only"] = "model"
+    detail: Literal["full", "brief", "turns"] = "full"
     writes: bool = True
 
     def __post_init__(self) -> None:
         for name, allowed in (
-            ("lead", ("rules", "model")),
-            ("detail", ("full", "brief")),
+            ("lead", ("rules", "model", "rules-only")),
+            ("detail", ("full", "brief", "turns")),
             ("writes", (True, False)),
         ):
             value = getattr(self, name)
@@ -43,29 +45,23 @@ class Profile:
                 )
 
     @classmethod
-    def read(cls, model: str | os.PathLike[str], *, revision: str | None = None) -> Profile:
-        """The profile that a folder or a Hub repository carries, else the default.
+    def read(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> Profile | None:
+        """The profile that a folder or a Hub repository carries; None where it has none.
 
         Raises
         ------
         ModelError: the file is there and cannot be read.
         """
-        file: Any = Path(model) / FILE
-        if not Path(model).is_dir():
-            from transformers.utils.hub import cached_file
-
-            file = cached_file(
-                str(model),
-                FILE,
-                revision=revision,
-                local_files_only=os.environ.get("HF_HUB_OFFLINE") == "1",
-                _raise_exceptions_for_gated_repo=False,
-                _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False,
-            )
-        if file is None or not Path(file).is_file():
-            return cls()
+        file = find_file(model, FILE, revision=revision, local_files_only=local_files_only)
+        if file is None:
+            return None
         try:
-            return cls(**json.loads(Path(file).read_text(encoding="utf-8")))
+            return cls(**json.loads(file.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as e:
             raise ModelError(f"{file} cannot be read ({e}): mend it or remove it") from None
