@@ -458,7 +458,7 @@ class Recommender:
                 for p, text in zip(plans, self._written(plans, k), strict=True)
             ]
         others = [self._signals(p) for p in plans]
-        prompts = self._prompts(plans)
+        prompts = [self._prompt(p) for p in plans]
         rows = self._shortlists(plans, others, prompts)
         model_scores = score_titles(self._scoring(), prompts, self._trie, rows)
         replies = []
@@ -526,8 +526,25 @@ class Recommender:
             out[n] = np.union1d(best, ranking.rows).astype(np.int32)
         return out
 
-    def _prompts(self, plans: Sequence[_Plan]) -> list[list[int]]:
-        return [self._prompt(p) for p in plans]
+    def prompt(self, conversation: Conversation) -> tuple[Message, ...]:
+        """What the model is asked for a list, which training must ask as well.
+
+        Parameters
+        ----------
+        conversation: its last turn may be anybody's, and it may be empty.
+        """
+        return self._ask_for_titles(self._asked(conversation), conversation.messages, 8)
+
+    def prompt_ids(self, conversation: Conversation) -> list[int]:
+        """``prompt`` in tokens, with as much of what was said as the model reads."""
+        return self._prompt(self._asked(conversation))
+
+    def _asked(self, conversation: Conversation) -> _Plan:
+        preferences = Preferences()
+        if self._strategy.detail != "turns":
+            preferences = self._prepare([conversation], None)[0].preferences
+        nothing = np.zeros(0, dtype=np.int32)
+        return _Plan(conversation, preferences, (), (), nothing, frozenset())
 
     def _prompt(self, plan: _Plan) -> list[int]:
         """The prompt of a plan in tokens: as much of what was said and named as the model reads."""
@@ -564,8 +581,9 @@ class Recommender:
             people_out=p.people_out[:8],
             seen=(),  # never a candidate
         )
+        ids = (*p.similar_to, *p.likes, *p.dislikes)
         titles = {
-            i.id: i.title for i in self.catalog.get_many((*p.similar_to, *p.likes, *p.dislikes))
+            i: self.catalog.titles[r] for i, r in zip(ids, self.catalog.rows(ids), strict=True)
         }
         conversation = dataclasses.replace(plan.conversation, messages=tuple(messages))
         return recommend_prompt(conversation, p, titles, strategy=self._strategy, k=k)
@@ -578,7 +596,7 @@ class Recommender:
         asked = Conversation.of(conversation)
         plan = self._plan(asked, self._prepare([asked], None)[0], False)
         ranking = rank_titles(
-            self._scoring(), self._prompts([plan]), self._trie, k, allowed=[plan.rows]
+            self._scoring(), [self._prompt(plan)], self._trie, k, allowed=[plan.rows]
         )[0]
         return list(
             zip(self.catalog.items_at(ranking.rows), ranking.logprobs.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""The one seam to language models: protocols, the local model, and a scripted one for tests.
+"""The one seam to language models: protocols, local models, servers, and a scripted one for tests.
 
 The names are loaded when they are first used, so that importing this costs nothing.
 """
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmrec.models.base import Forest, Growth, LanguageModel, Prefix, ScoringModel
+    from llmrec.models.endpoint import Endpoint
     from llmrec.models.local import LocalModel
     from llmrec.models.scripted import ScriptedModel
 
 __all__ = [
+    "Endpoint",
     "Forest",
     "Growth",
     "LanguageModel",
@@ -23,7 +25,7 @@ __all__ = [
     "ScriptedModel",
 ]
 
-_HOMES = {"LocalModel": "local", "ScriptedModel": "scripted"}
+_HOMES = {"Endpoint": "endpoint", "LocalModel": "local", "ScriptedModel": "scripted"}
 
 
 def __getattr__(name: str) -> Any:

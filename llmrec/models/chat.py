@@ -142,6 +142,15 @@ class ChatTokenizer:
             ids = ids[:-1]  # some tokenizers end every text
         return ids
 
+    def opening(self, text: str) -> str:
+        """The beginning of an answer as it stands behind a prompt.
+
+        Where a template ends its prompt in the middle of a line, text begins with a blank; lists
+        do not, as their first number is given to the model.
+        """
+        blank = not self.tokenizer.chat_template and not text[:1].isspace()
+        return (" " if blank and not text[:1].isdigit() else "") + self.harmless(text)
+
     def harmless(self, text: str) -> str:
         """``text`` with what would be a special token broken up."""
         for token in self.special:
@@ -171,6 +180,9 @@ def _folded(chat: list[dict[str, str]]) -> list[dict[str, str]]:
         content = message["content"]
         if system and message["role"] == "user":
             content, system = f"{system}\n\n{content}", ""
+        elif system:  # the assistant opens
+            out.append({"role": "user", "content": system})
+            system = ""
         if out and out[-1]["role"] == message["role"]:
             out[-1]["content"] += f"\n\n{content}"
         else:

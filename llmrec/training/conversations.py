@@ -21,11 +21,9 @@ import numpy.typing as npt
 from llmrec.cues import DEFAULT_ROLE, ROLES
 from llmrec.lexicon import Marked, Span
 from llmrec.prompting import (
-    LIST_PREFIX,
-    TITLE_END,
     ZeroShot,
     recommend_prompt,
-    title_entry,
+    title_list,
     understanding_answer,
     understanding_prompt,
 )
@@ -312,8 +310,5 @@ class ListMaker:
                 break
         asked = Conversation((Message("user", "?"),))
         prompt = recommend_prompt(asked, wanted, self._names, strategy=ZeroShot("brief"))
-        entries = [title_entry(f.title, TITLE_END) for f in films]
-        answer = LIST_PREFIX + "".join(
-            e if n == 1 else f"{n}.{e}" for n, e in enumerate(entries, 1)
-        )
+        answer = "".join(title_list(f.title for f in films))
         return Case((*prompt, Message("assistant", answer)))
