@@ -36,7 +36,7 @@ from llmrec.embedding import Embedding, Encoder
 from llmrec.errors import CatalogError, InputError, UnknownItemError
 from llmrec.folders import restore
 from llmrec.records import FIELDS, LISTS, WHOLE_NUMBERS, Row, progress_bar, read_csv, read_jsonl
-from llmrec.titles import TitleIndex, TitleMatch, fold
+from llmrec.titles import TitleIndex, TitleMatch, fold, told_apart
 from llmrec.types import Item, Preferences
 from llmrec.wishes import Wish, wishes
 
@@ -293,6 +293,11 @@ class Catalog:
     def titles(self) -> list[str]:
         """The main titles by row."""
         return self._column("title")
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """What a model calls each item, by row: its title, and its year where others share it."""
+        return told_apart(self.titles, self._column("year"))
 
     @cached_property
     def popularity(self) -> npt.NDArray[np.float32]:

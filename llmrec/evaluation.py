@@ -113,7 +113,7 @@ def model_rankings(
     from tqdm import tqdm
 
     model: ScoringModel = recommender.model  # type: ignore[assignment]  # checked by rank_titles
-    trie = title_trie(model, recommender.catalog.titles, terminator=TITLE_END)
+    trie = title_trie(model, recommender.catalog.labels, terminator=TITLE_END)
     every = np.arange(len(recommender.catalog), dtype=np.int32)
     out: list[Rows] = []
     with tqdm(total=len(examples), unit="example", desc="ranking", disable=not progress) as bar:

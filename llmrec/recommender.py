@@ -389,7 +389,7 @@ class Recommender:
 
     @cached_property
     def _trie(self) -> TitleTrie:
-        return title_trie(self._scoring(), self.catalog.titles, terminator=TITLE_END)
+        return title_trie(self._scoring(), self.catalog.labels, terminator=TITLE_END)
 
     def _scoring(self) -> ScoringModel:
         return self.model  # type: ignore[return-value]  # checked by the constructor
@@ -583,7 +583,7 @@ class Recommender:
         )
         ids = (*p.similar_to, *p.likes, *p.dislikes)
         titles = {
-            i: self.catalog.titles[r] for i, r in zip(ids, self.catalog.rows(ids), strict=True)
+            i: self.catalog.labels[r] for i, r in zip(ids, self.catalog.rows(ids), strict=True)
         }
         conversation = dataclasses.replace(plan.conversation, messages=tuple(messages))
         return recommend_prompt(conversation, p, titles, strategy=self._strategy, k=k)

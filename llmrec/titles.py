@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
-__all__ = ["Found", "Tier", "TitleIndex", "TitleMatch", "Word", "fold", "words"]
+__all__ = ["Found", "Tier", "TitleIndex", "TitleMatch", "Word", "fold", "told_apart", "words"]
 
 Tier = Literal["exact", "title_year", "alternative", "fuzzy", "none"]
 
@@ -91,6 +92,12 @@ def _hash(key: str) -> int:
 def _without_article(key: str) -> str:
     first, _, rest = key.partition(" ")
     return rest if rest and first in _ARTICLES else key
+
+
+def told_apart(titles: Sequence[str], years: Sequence[int | None]) -> list[str]:
+    """The titles, with the year behind those that another item has too: ``It (2017)``."""
+    counts = Counter(titles)
+    return [f"{t} ({y})" if y and counts[t] > 1 else t for t, y in zip(titles, years, strict=True)]
 
 
 class TitleIndex:

@@ -353,7 +353,7 @@ class Example(_Value):
     reply: what the human recommender said.
     id: unique in its data set.
     dialogue: what it was cut from; intervals are drawn over dialogues.
-    user: whose it is; no user is in two parts of a split. Empty where a data set does not say.
+    user: whose it is, where a data set says so.
     likes: items that the user is known to like, from the whole dialogue and profile. It tells
         what comes after the conversation: for training targets, never for a prompt.
     history: items the user dealt with before the conversation, the latest last.

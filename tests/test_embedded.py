@@ -108,7 +108,7 @@ def test_the_grounding_command_reports(capsys: pytest.CaptureFixture[str], tmp_p
 def assert_exact(recommender: Recommender, start: int, stop: int) -> None:
     model = recommender.model
     assert isinstance(model, LocalModel)
-    trie = title_trie(model, recommender.catalog.titles)
+    trie = title_trie(model, recommender.catalog.labels)
     strategy = ZeroShot(model.profile.detail)
     prompts = [
         model.prompt_ids(

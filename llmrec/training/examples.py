@@ -30,6 +30,7 @@ from llmrec.prompting import (
     understanding_answer,
     understanding_prompt,
 )
+from llmrec.titles import told_apart
 from llmrec.types import Conversation, Example, Item, Message, Preferences
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ def _recommend_rows(
     dropped: Counter[str],
 ) -> Iterator[Row]:
     items = list(folder.items())
-    titles = {i.id: i.title for i in items}
+    labels = told_apart([i.title for i in items], [i.year for i in items])
+    titles = {i.id: label for i, label in zip(items, labels, strict=True)}
     popular = [i.id for i in sorted(items, key=lambda i: -i.popularity)[:POPULAR]]
     ask = _asker(items, detail, k)
     for example in folder.examples(split):
