@@ -5,6 +5,7 @@ PY := .venv/bin/python
 KEY := $(shell cat setup.cfg pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 READY_DEMO := .venv/.demo-$(KEY)
 READY_TEST := .venv/.test-$(KEY)
+READY_ALL := .venv/.all-$(KEY)
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -25,7 +26,7 @@ demo: $(READY_DEMO)
 test: $(READY_TEST)
 	$(PY) -m pytest --cov --cov-fail-under=90 $(ARGS)
 
-test-all: $(READY_TEST)
+test-all: $(READY_ALL)
 	$(PY) -m pytest -m "" --cov --cov-fail-under=90 $(ARGS)
 
 lint: $(READY_TEST)
@@ -43,5 +44,10 @@ $(READY_DEMO):
 	@rm -f .venv/.demo-* && touch $@
 
 $(READY_TEST):
-	@sh .ci/install -e '.[demo,test]' peft
+	@sh .ci/install -e '.[demo,train,test]'
 	@rm -f .venv/.test-* && touch $@
+
+# llama.cpp is compiled here, which takes some minutes.
+$(READY_ALL):
+	@sh .ci/install -e '.[demo,train,gguf,test]'
+	@rm -f .venv/.all-* && touch $@

@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard
 
-__all__ = ["embedded_card"]
+__all__ = ["adapter_card", "embedded_card", "hub_id_of"]
 
+_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_OLD_IDS = ("distilgpt2", "gpt2", "gpt2-large", "gpt2-medium", "gpt2-xl")
+_FOLDERS = "checkpoints model models out output outputs results runs tmp".split()
+_CACHED = re.compile(r"models--([\w.-]+?)(?:--([\w.-]+?))?[/\\]snapshots(?:[/\\]|$)", re.ASCII)
+_HUB_DATA = re.compile(
+    r"https?://(?:huggingface\.co|hf\.co)/datasets/([\w.-]+/[\w.-]+)/?", re.ASCII
+)
+_ADDRESS = re.compile(r"https?://[\w.~:/?#@!$&'*+,;=%-]+", re.ASCII)
+_MARKUP = re.compile(r"([\\`*_\[\]#!|~$@:]|(?<=www)\.)", re.IGNORECASE)
+# Licences that the Hub knows by these names; any other is written down as "other".
+_LICENSES = frozenset(
+    "apache-2.0 mit cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 "
+    "cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-3.0 "
+    "cc-by-nc-sa-4.0 cc-by-nd-4.0 odbl odc-by pddl gpl-2.0 gpl-3.0 lgpl-3.0 agpl-3.0 mpl-2.0 "
+    "bsd-2-clause bsd-3-clause isc unlicense openrail bigscience-openrail-m "
+    "bigscience-bloom-rail-1.0 bigcode-openrail-m creativeml-openrail-m gemma llama2 llama3 "
+    "llama3.1 llama3.2 llama3.3 llama4 unknown other".split()
+)
+_TASKS = {
+    "recommend": "lists titles that fit a conversation",
+    "reply": "words the reply of a recommender, given the conversation and what is recommended",
+    "chat": "goes on with conversations about recommendations",
+    "describe": "describes an item from its title",
+    "answer": "answers a question about an item from the record of that item",
+    "preferences": "says which role each marked name of a message has: wanted, unwanted, seen, ...",
+}
+_ASKING = {
+    "pt": "uma comédia dos anos 90",
+    "es": "una comedia de los años 90",
+    "en": "a comedy from the nineties",
+}
+_UNMEASURED = (
+    "fairness between groups of people, harmful replies, and what users think of it",
+    "languages and kinds of items that the data do not have",
+)
 _LEADS = {
     "rules-only": "lexicon and rules alone",
     "model-only": "this model alone (on the lexicon's marks)",
@@ -106,3 +145,373 @@ def embedded_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def adapter_card(record: Mapping[str, Any]) -> str:
+    """The card of a tuned adapter, or of a model all of whose weights were tuned.
+
+    What the record does not say is left out. Its words are those of others (titles of data sets,
+    reasons, licences): none of them becomes markup.
+
+    Parameters
+    ----------
+    record: what the tuning wrote down (``training.json``).
+    """
+    parts = [
+        f"---\n{_front(record)}\n---",
+        *_what_for(record),
+        *_use(record),
+        *_data(record.get("data") or {}),
+        *_training(record),
+        *_measured(record),
+        *_limits(record),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def hub_id_of(folder: str | Path) -> str | None:
+    """The Hub id of the model in a folder, or of its base if it holds an adapter; never a path.
+
+    Told by the place of the folder in the cache of the Hub, ``adapter_config.json``, README.md
+    of an adapter, or ``config.json``. None where they do not say, or where README.md says that the
+    model was itself made from the one that ``config.json`` names. An id is given back as it is.
+    """
+    return _id_of(str(folder), Path(), 3)
+
+
+def _id_of(said: object, near: Path, depth: int) -> str | None:
+    """An id, a place in the cache, or what the folder (also seen from ``near``) says it is."""
+    if not isinstance(said, str) or not said or not depth:
+        return None
+    if cached := _CACHED.search(said):
+        return "/".join(part for part in cached.groups() if part)
+    for place in (Path(said), near / said):
+        if place.is_dir():
+            return _id_in(place, depth)
+    if said in _OLD_IDS or (_ID.fullmatch(said) and said.split("/")[0] not in _FOLDERS):
+        return said
+    return None
+
+
+def _id_in(folder: Path, depth: int) -> str | None:
+    base = _metadata(folder / "README.md").get("base_model")
+    bases = base if isinstance(base, list) else [base] if base else []
+    if (folder / "adapter_config.json").is_file():
+        named = [_json(folder / "adapter_config.json").get("base_model_name_or_path"), *bases]
+    else:
+        named = [] if bases else [_json(folder / "config.json").get("_name_or_path")]
+    found = (_id_of(name, folder, depth - 1) for name in named)
+    return next((one for one in found if one), None)
+
+
+def _json(file: Path) -> Mapping[str, Any]:
+    try:
+        made = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return made if isinstance(made, dict) else {}
+
+
+def _metadata(readme: Path) -> Mapping[str, Any]:
+    from huggingface_hub import metadata_load
+
+    try:
+        return metadata_load(readme) or {}
+    except Exception:  # of YAML, which is no dependency of ours: a card that says nothing
+        return {}
+
+
+def _front(record: Mapping[str, Any]) -> str:
+    """The metadata, as YAML."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    data, base = record.get("data") or {}, _base(record)
+    name = _line(data.get("name") or data.get("title"))
+    hub_data = _hub_data(data)
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=hub_data or _slug(name),
+            dataset_name=_line(data.get("title") or name),
+            dataset_split=_line(row.get("split")) or None,
+            metric_type=_line(row.get("slug")) or _slug(row["name"]),
+            metric_name=_line(row["name"]),
+            metric_value=row["value"],
+        )
+        for row in _rows(record)
+        if name
+    ]
+    languages = (_line(one).lower() for one in record.get("languages") or ())
+    license, license_name = _license(record.get("license"))
+    return ModelCardData(
+        language=[one for one in languages if re.fullmatch("[a-z]{2,3}", one)] or None,
+        license=license,
+        license_name=license_name,
+        library_name="transformers" if _is_full(record) else "peft",
+        pipeline_tag="text-generation",
+        base_model=base,
+        base_model_relation=base and ("finetune" if _is_full(record) else "adapter"),
+        datasets=[hub_data] if hub_data else None,
+        tags=[
+            "llmrec",
+            *([] if _is_full(record) else ["lora"]),
+            *("recommendation", "conversational"),
+        ],
+        model_name=(record.get("repo_id") or "tuned with llmrec") if results else None,
+        eval_results=results or None,
+    ).to_yaml()
+
+
+def _what_for(record: Mapping[str, Any]) -> list[str]:
+    base, task = _base(record), _line(record.get("task"))
+    if base:
+        made = f"[{_text(base)}](https://huggingface.co/{base})"
+    elif record.get("base_model") == "llmrec-embedded":
+        made = "the model embedded in llmrec"
+    else:
+        made = "a model that has no name on the Hub"
+    if revision := _line(record.get("base_revision")):
+        made += f" (revision {_text(revision)})"
+    kind = "A model tuned from" if _is_full(record) else "An adapter (LoRA) for"
+    title = _text(record.get("repo_id") or f"{base or 'A model'}, tuned for {task or 'llmrec'}")
+    what = f" It {_TASKS[task]}." if task in _TASKS else ""
+    return [f"# {title}", f"{kind} {made}, tuned with llmrec.{what}"]
+
+
+def _use(record: Mapping[str, Any]) -> list[str]:
+    """A program that runs: the calls that the task was tuned for."""
+    task, config = record.get("task"), record.get("config") or {}
+    name = json.dumps(record.get("repo_id") or "FOLDER OF THIS CARD")
+    language = next((one for one in record.get("languages") or () if one in _ASKING), "en")
+    style = config.get("style") if config.get("style") in ("alpaca", "plain") else "chat"
+    said = f'language="{language}", style="{style}"'
+    if task in ("describe", "answer"):
+        asked = (
+            f'describe_prompt("The Sea Inside", {said})'
+            if task == "describe"
+            else f'answer_prompt("How long is it?", {{"title": "Heat", "runtime": "170"}}, {said})'
+        )
+        lines = [
+            "from llmrec.models.local import LocalModel",
+            f"from llmrec.prompting import {task}_prompt",
+            "",
+            f"model = LocalModel.from_pretrained({name})",
+            f"prompt = {asked}",
+            "print(model.generate([prompt])[0])",
+        ]
+    else:
+        ask = json.dumps(_ASKING[language], ensure_ascii=False)
+        calls = {
+            "reply": [f"print(rec.chat({ask}).text)"],
+            "chat": [f"print(rec.chat({ask}).text)"],
+            "preferences": [f"print(rec.understand({ask}))"],
+        }
+        listed = [f"for r in rec.recommend({ask}, k=5):", "    print(r.rank, r.item.title)"]
+        lines = [
+            "from llmrec import Recommender",
+            "",
+            f"rec = Recommender.from_pretrained({name})",
+            *calls.get(str(task), listed),
+        ]
+    install = "pip install llmrec" if _is_full(record) else 'pip install "llmrec[train]"'
+    return ["## Use", _block(install, "bash"), _block("\n".join(lines), "python")]
+
+
+def _data(data: Mapping[str, Any]) -> list[str]:
+    homepage = _line(data.get("homepage"))
+    facts = [("Source", _text(data.get("title") or data.get("name") or data.get("source")))]
+    if _ADDRESS.fullmatch(homepage):
+        facts.append(("Address", f"<{homepage}>"))
+    facts += [
+        ("Licence of the data", _text(data.get("license"))),
+        ("Fingerprint", _text(data["fingerprint"] if _is_text(data.get("fingerprint")) else "")),
+        ("Rows trained on", _count(data.get("train_rows", data.get("rows")))),
+        ("Rows validated on", _count(data.get("validation_rows"))),
+    ]
+    dropped = data.get("dropped")
+    lost = [(_text(why), _count(n)) for why, n in sorted((dropped or {}).items())]
+    if isinstance(dropped, Mapping) and not lost:
+        facts.append(("Left out", "nothing"))
+    listed = "\n".join(f"- {name}: {value}" for name, value in facts if value)
+    if not listed:
+        return []
+    table = [_table(("left out because", "rows"), lost)] if lost else []
+    return ["## Data", listed, *table]
+
+
+def _training(record: Mapping[str, Any]) -> list[str]:
+    """What it took, and the settings that are numbers, switches and words, but no paths."""
+    cost, loss = record.get("cost") or {}, record.get("loss") or {}
+    parameters, seconds = record.get("parameters") or {}, cost.get("seconds")
+    peak = cost.get("peak_memory_mb")
+    trained, total = parameters.get("trainable"), parameters.get("total")
+    share = f" of {total:,} ({trained / total:.2%})" if trained and total else ""
+    first, best = loss.get("validation_first"), loss.get("validation_best")
+    facts = [
+        ("Weights trained", f"{_count(trained)}{share}"),
+        ("Steps", _count(cost.get("steps"))),
+        ("Tokens", _count(cost.get("tokens"))),
+        ("of them in answers, which the loss is taken of", _count(cost.get("answer_tokens"))),
+        ("Time", _duration(seconds) if _is_number(seconds) else ""),
+        ("Device", _text(cost.get("device"))),
+        ("Peak memory", f"{peak:,.0f} MB" if _is_number(peak) else ""),
+        ("Loss on the validation rows before training", _figure(first)),
+        ("Loss on the validation rows, kept step", _figure(best)),
+    ]
+    versions = {"llmrec": record.get("llmrec"), **(record.get("versions") or {})}
+    said = ", ".join(f"{_text(k)} {_text(v)}" for k, v in versions.items() if v)
+    facts.append(("Versions", said))
+    listed = "\n".join(f"- {name}: {value}" for name, value in facts if value)
+    settings = [
+        (_text(name), _text(json.dumps(value) if isinstance(value, bool) else value))
+        for name, value in (record.get("config") or {}).items()
+        if _is_number(value) or isinstance(value, bool) or _is_text(value)
+        if not re.search(r"[/\\~]", str(value))
+    ]
+    table = [_table(("setting", "value"), settings)] if settings else []
+    return ["## Training and cost", listed, *table] if listed or table else []
+
+
+def _measured(record: Mapping[str, Any]) -> list[str]:
+    rows = _rows(record)
+    if not rows:
+        return ["## Measured", "Nothing: no figure of its quality was taken."]
+    cells = []
+    for row in rows:
+        before = row.get("before")
+        if not isinstance(before, Mapping):
+            before = {"value": before}
+        start = _figure(before.get("value"))
+        between = _interval(before)
+        cells.append(
+            (
+                _text(row["name"]),
+                _text(row.get("split")),
+                _count(row.get("n")),
+                _figure(row["value"]),
+                _interval(row),
+                f"{start} ({between})" if start and between else start,
+            )
+        )
+    head = ("measure", "split", "n", "value", "95 % interval", "before tuning")
+    kept = [i for i in range(len(head)) if any(c[i] for c in cells)]
+    table = _table([head[i] for i in kept], [[c[i] for i in kept] for c in cells])
+    commands = dict.fromkeys(str(row["command"]).strip() for row in rows if row.get("command"))
+    reprint = ["These commands print it again:", _block("\n".join(commands), "bash")]
+    return ["## Measured", table, *(reprint if commands else [])]
+
+
+def _limits(record: Mapping[str, Any]) -> list[str]:
+    rows, base = _rows(record), _base(record)
+    of_base = f"`{base}`" if base else "its base model"
+    data = record.get("data") or {}
+    source = _text(data.get("title") or data.get("name"))
+    limits = [
+        f"What {of_base} gets wrong, leaves out or is biased towards, this one inherits, and its "
+        "licence holds for both together.",
+        f"It learnt from {source or 'one set of data'}: from who spoke there, what they liked, "
+        "and the items of that time. Newer items it does not know by itself.",
+        "Alone it may name items that do not exist or state what is not true. llmrec ranks inside "
+        "a catalogue, which rules that out for its lists, not for free text.",
+    ]
+    if any(row.get("split") == "validation" for row in rows):
+        limits.append(
+            "The validation rows that it was measured on may also have chosen the step that was "
+            "kept: on fresh data, expect less."
+        )
+    if rows and not all(_interval(row) for row in rows):
+        limits.append("A figure without an interval may be chance.")
+    if rows and not all(row.get("before") is not None for row in rows):
+        limits.append("Where the table has no figure from before tuning, it shows no progress.")
+    limits.append(f"Not measured: {'; '.join(_UNMEASURED)}.")
+    return ["## Limits", "\n".join(f"- {one}" for one in limits)]
+
+
+def _base(record: Mapping[str, Any]) -> str | None:
+    return _id_of(record.get("base_model"), Path(), 3)
+
+
+def _is_full(record: Mapping[str, Any]) -> bool:
+    """Whether all weights were tuned, so that there is no adapter."""
+    return (record.get("config") or {}).get("method") == "full"
+
+
+def _rows(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What was measured and is a number."""
+    return [r for r in record.get("measured") or () if r.get("name") and _is_number(r.get("value"))]
+
+
+def _hub_data(data: Mapping[str, Any]) -> str | None:
+    name = _line(data.get("name"))
+    if _ID.fullmatch(name):
+        return name
+    at_hub = _HUB_DATA.fullmatch(_line(data.get("homepage")))
+    return at_hub[1] if at_hub else None
+
+
+def _license(said: object) -> tuple[str | None, str | None]:
+    """A licence as the Hub writes it, and its name where the Hub does not know it."""
+    name = _line(said)
+    for known in (name.lower(), _slug(name, "-")):
+        if known in _LICENSES:
+            return known, None
+    return ("other", _slug(name, "-")) if name else (None, None)
+
+
+def _slug(text: object, joint: str = "_") -> str:
+    """Letters, digits and dots; the sign of a cut-off, as in recall@10, is said."""
+    said = re.sub(r"@(?=\d)", " at ", _line(text).lower())
+    return re.sub(r"[^a-z0-9.]+", joint, said)[:60].strip(joint)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _count(value: object) -> str:
+    return f"{value:,}" if _is_number(value) else ""
+
+
+def _figure(value: object) -> str:
+    return f"{value:.4g}" if _is_number(value) else ""
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    low, high = _figure(row.get("low")), _figure(row.get("high"))
+    return f"{low} to {high}" if low and high else ""
+
+
+def _duration(seconds: float) -> str:
+    for unit, name in ((3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.0f} seconds"
+
+
+def _line(text: object) -> str:
+    """``text`` on one line, without characters that are not shown; nothing for None."""
+    words = " ".join(str("" if text is None else text).split())
+    return "".join(c for c in words if c.isprintable())
+
+
+def _text(text: object) -> str:
+    """``text`` as plain words of Markdown."""
+    said = _MARKUP.sub(r"\\\1", _line(text))
+    return said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _block(code: str, language: str) -> str:
+    """A fenced block whose fence its content does not hold."""
+    longest = max((len(ticks) for ticks in re.findall("`+", code)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{code}\n{fence}"
