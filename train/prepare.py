@@ -1,0 +1,132 @@
+"""Prepare a published data set: one folder that llmrec and ``datasets.load_dataset`` read.
+
+    python train/prepare.py redial ../shared/data/redial --out data/redial
+
+    python train/prepare.py redial ../shared/data/redial --out data/films --only items \
+        --format csv --option benchmark=true --catalog data/films.lance
+
+Kill it and run it again: it goes on after the last whole file, and what comes out is the same.
+`docs/data.md` tells for each format which files are expected and what is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmrec.catalog import Catalog
+from llmrec.datasets import FORMATS, load
+from llmrec.datasets.folder import Folder, write
+from llmrec.datasets.rows import FILE_FORMATS, TABLES
+from llmrec.errors import InputError, LLMRecError
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("reader", choices=sorted(FORMATS), help="the format of the data")
+    parser.add_argument("path", type=Path, help="the file or folder that holds it, as published")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the reader, as often as wanted; the value is JSON or a text",
+    )
+    parser.add_argument("--seed", type=int, help="the reader's option seed or split_seed")
+    parser.add_argument("--format", choices=FILE_FORMATS, default="parquet")
+    parser.add_argument("--only", choices=TABLES, help="write only the examples or the items")
+    parser.add_argument(
+        "--limit", type=int, help="at most so many examples of a split (items if there are none)"
+    )
+    parser.add_argument("--shard-rows", type=int, default=50_000, help="rows of a file")
+    parser.add_argument(
+        "--restart", action="store_true", help="begin anew, also where the folder is there"
+    )
+    parser.add_argument("--catalog", type=Path, help="build a catalogue of the items here")
+    parser.add_argument("--push-to-hub", metavar="USER/NAME", help="push the folder to the Hub")
+    parser.add_argument("--private", action="store_true", help="as a private data set")
+    return parser
+
+
+def options_of(reader: str, pairs: Sequence[str], seed: int | None) -> dict[str, Any]:
+    """The reader's options. Raises InputError."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not (name and sign):
+            raise InputError(f"--option was given {pair!r}: write --option NAME=VALUE")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    if seed is not None:
+        made = getattr(importlib.import_module(f"llmrec.datasets.{reader}"), FORMATS[reader])
+        known = inspect.signature(made).parameters
+        options["split_seed" if "split_seed" in known else "seed"] = seed
+    return options
+
+
+def build_catalog(folder: Folder, path: Path) -> None:
+    """Build a catalogue of all items of the folder, and say what became of them."""
+    splits = folder.splits["items"]
+    if not splits:
+        raise InputError(f"{folder.path} has no items: a catalogue needs some")
+    items = (item for split in splits for item in folder.items(split))
+    report = Catalog.from_items(items, path, progress=True).report
+    print(f"{path}: {report.kept:,} items, {report.dropped:,} left out")
+    for problem in report.problems[:3]:
+        print(f"  item {problem.line}: {problem.reason}")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what the options say. Raises LLMRecError."""
+    options = options_of(args.reader, args.option, args.seed)
+    summary = write(
+        load(args.reader, args.path, **options),
+        args.out,
+        path=args.path,
+        options=options,
+        format=args.format,
+        tables=(args.only,) if args.only else TABLES,
+        shard_rows=args.shard_rows,
+        limit=args.limit,
+        restart=args.restart,
+    )
+    print(summary)
+    if args.catalog:
+        build_catalog(summary.folder, args.catalog)
+    if args.push_to_hub:
+        from llmrec.hub import push_folder
+
+        private = args.private or None
+        print(push_folder(args.out, args.push_to_hub, kind="dataset", private=private))
+    if any(summary.folder.counts.get("examples", {}).values()):
+        print(f"next: python train/lora.py --config embedded --data {args.out} --out runs/NAME")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run; 0 when done, 1 if it cannot be done, 130 if it was interrupted."""
+    args = make_parser().parse_args(argv)
+    try:
+        run(args)
+    except LLMRecError as e:
+        print(f"prepare: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("prepare: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
