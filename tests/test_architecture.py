@@ -24,7 +24,7 @@ PACKAGE = ROOT / "llmrec"
 # A module may import from its own layer and from those before it, never from a later one.
 LAYERS = (
     "_version errors types",
-    "titles quantities deixis",
+    "titles quantities deixis markdown",
     "wishes lexicon similarity trie folders records embedding",
     "cues building catalog models",
     "prompting decoding",

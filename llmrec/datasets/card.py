@@ -7,27 +7,18 @@ text they are escaped, so that none of them can become markup.
 from __future__ import annotations
 
 import json
-import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llmrec.datasets.base import BROKEN
 from llmrec.datasets.rows import TABLES, columns
+from llmrec.markdown import ADDRESS, block, license_of, line, table, text
 
 __all__ = ["dataset_card"]
 
-# Licences that the Hub knows by these names; any other is written down as "other".
-_LICENSES = frozenset(
-    "apache-2.0 mit cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 "
-    "cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-3.0 "
-    "cc-by-nc-sa-4.0 cc-by-nd-4.0 odbl odc-by pddl gpl-3.0 lgpl-3.0 bsd-3-clause unlicense "
-    "unknown other".split()
-)
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"),
           (10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))  # fmt: skip
-_MARKUP = re.compile(r"([\\`*_\[\]#!|~<>&$@:]|(?<=www)\.)", re.IGNORECASE)
-_ADDRESS = re.compile(r"https?://[\w.~:/?#@!$&'*+,;=%-]+")
 _WHAT = {
     "examples": "cases for training and evaluation: a conversation up to a point, the ids of the "
     "items that a good answer holds, and what the human said",
@@ -61,11 +52,10 @@ def _front(meta: Mapping[str, Any]) -> dict[str, Any]:
     source, tables = meta["source"], meta["tables"]
     rows = {t: sum(s["kept"] for s in splits.values()) for t, splits in tables.items()}
     n = rows.get("examples") or rows.get("items", 0)
-    known = source["license"].lower() in _LICENSES
-    front: dict[str, Any] = {"pretty_name": _line(source["title"])}
-    front["license"] = source["license"].lower() if known else "other"
-    if not known:
-        front["license_name"] = _line(source["license"])
+    license, license_name = license_of(source["license"])
+    front: dict[str, Any] = {"pretty_name": line(source["title"]), "license": license}
+    if license_name:
+        front["license_name"] = license_name
     if meta["languages"]:
         front["language"] = list(meta["languages"])
     front["size_categories"] = [next((name for top, name in _SIZES if n < top), "n>1T")]
@@ -111,16 +101,16 @@ def _features(kinds: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _head(meta: Mapping[str, Any]) -> list[str]:
     source = meta["source"]
-    homepage = _line(source["homepage"])
-    where = f"<{homepage}>" if _ADDRESS.fullmatch(homepage) else _text(homepage or "not stated")
-    facts = [f"- Source: {where}", f"- Licence of the source: {_text(source['license'])}"]
+    homepage = line(source["homepage"])
+    where = f"<{homepage}>" if ADDRESS.fullmatch(homepage) else text(homepage or "not stated")
+    facts = [f"- Source: {where}", f"- Licence of the source: {text(source['license'])}"]
     citation = source["citation"].strip()
     return [
-        f"# {_text(source['title'])}, prepared",
-        f"The data of {_text(source['title'])} in the form that llmrec reads, prepared with llmrec "
-        f"{_text(meta['llmrec'])}. Nothing was added to them.",
+        f"# {text(source['title'])}, prepared",
+        f"The data of {text(source['title'])} in the form that llmrec reads, prepared with llmrec "
+        f"{text(meta['llmrec'])}. Nothing was added to them.",
         "\n".join(facts),
-        *(["Whoever uses the data cites:", _block(citation)] if citation else []),
+        *(["Whoever uses the data cites:", block(citation)] if citation else []),
     ]
 
 
@@ -139,7 +129,7 @@ def _contents(meta: Mapping[str, Any]) -> list[str]:
     return [
         "## What is in it",
         "\n".join(what),
-        _table(("table", "split", "rows", "files"), rows),
+        _cells(("table", "split", "rows", "files"), rows),
         "Columns:",
         "\n".join(columns_of),
     ]
@@ -163,7 +153,7 @@ def _left_out(meta: Mapping[str, Any]) -> list[str]:
         f"Counted for each reading of the files: {broken:,} records could not be read; "
         "`problems.jsonl` tells of the first ones, with file and line."
     ]
-    counts = _table(("table", "split", "what", "how often"), rows)
+    counts = _cells(("table", "split", "what", "how often"), rows)
     return ["## What was left out or mended", counts, *(said if broken else [])]
 
 
@@ -181,9 +171,9 @@ def _made(meta: Mapping[str, Any]) -> list[str]:
         command += ["--option", f"{name}={said}"]
     files = [(e["file"], f"{e['bytes']:,}", e["blake2b"]) for e in config["sources"][:50]]
     more = len(config["sources"]) - len(files)
-    made = ["## How it was made", _block(shlex.join(_line(word) for word in command), "sh")]
+    made = ["## How it was made", block(shlex.join(line(word) for word in command), "sh")]
     if files:
-        made += ["It was made of these files:", _table(("file", "bytes", "fingerprint"), files)]
+        made += ["It was made of these files:", _cells(("file", "bytes", "fingerprint"), files)]
     return [*made, *([f"and {more:,} more, see `prepare.json`."] if more > 0 else [])]
 
 
@@ -199,7 +189,7 @@ def _loading(meta: Mapping[str, Any]) -> list[str]:
         "from llmrec.datasets.folder import Folder",
         f'values = Folder.open("FOLDER").{table}("{split}")  # a stream of llmrec\'s own types',
     ]
-    return ["## How to load it", _block("\n".join(code), "python")]
+    return ["## How to load it", block("\n".join(code), "python")]
 
 
 def _limits(meta: Mapping[str, Any]) -> list[str]:
@@ -219,30 +209,5 @@ def _limits(meta: Mapping[str, Any]) -> list[str]:
     return ["## Limits", "\n".join(limits)]
 
 
-def _line(text: object) -> str:
-    """One line of printable characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-
-
-def _text(text: object) -> str:
-    """``text`` as plain words of Markdown."""
-    return (
-        _MARKUP.sub(r"\\\1", _line(text))
-        .replace("\\<", "&lt;")
-        .replace("\\>", "&gt;")
-        .replace("\\&", "&amp;")
-    )
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    lines = [list(head)]
-    lines += [[_text(cell) for cell in row] for row in rows]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _block(code: str, language: str = "") -> str:
-    """A fenced block whose fence its content does not hold."""
-    longest = max((len(ticks) for ticks in re.findall("`+", code)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{code}\n{fence}"
+def _cells(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    return table(head, ([text(cell) for cell in row] for row in rows))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
+
+from llmrec.markdown import ADDRESS, block, license_of, line, slug, table, text
 
 __all__ = ["adapter_card", "embedded_card", "hub_id_of"]
 
@@ -17,17 +19,6 @@ _FOLDERS = "checkpoints model models out output outputs results runs tmp".split(
 _CACHED = re.compile(r"models--([\w.-]+?)(?:--([\w.-]+?))?[/\\]snapshots(?:[/\\]|$)", re.ASCII)
 _HUB_DATA = re.compile(
     r"https?://(?:huggingface\.co|hf\.co)/datasets/([\w.-]+/[\w.-]+)/?", re.ASCII
-)
-_ADDRESS = re.compile(r"https?://[\w.~:/?#@!$&'*+,;=%-]+", re.ASCII)
-_MARKUP = re.compile(r"([\\`*_\[\]#!|~$@:]|(?<=www)\.)", re.IGNORECASE)
-# Licences that the Hub knows by these names; any other is written down as "other".
-_LICENSES = frozenset(
-    "apache-2.0 mit cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 "
-    "cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-3.0 "
-    "cc-by-nc-sa-4.0 cc-by-nd-4.0 odbl odc-by pddl gpl-2.0 gpl-3.0 lgpl-3.0 agpl-3.0 mpl-2.0 "
-    "bsd-2-clause bsd-3-clause isc unlicense openrail bigscience-openrail-m "
-    "bigscience-bloom-rail-1.0 bigcode-openrail-m creativeml-openrail-m gemma llama2 llama3 "
-    "llama3.1 llama3.2 llama3.3 llama4 unknown other".split()
 )
 _TASKS = {
     "recommend": "lists titles that fit a conversation",
@@ -226,23 +217,23 @@ def _front(record: Mapping[str, Any]) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     data, base = record.get("data") or {}, _base(record)
-    name = _line(data.get("name") or data.get("title"))
+    name = line(data.get("name") or data.get("title"))
     hub_data = _hub_data(data)
     results = [
         EvalResult(
             task_type="text-generation",
-            dataset_type=hub_data or _slug(name),
-            dataset_name=_line(data.get("title") or name),
-            dataset_split=_line(row.get("split")) or None,
-            metric_type=_line(row.get("slug")) or _slug(row["name"]),
-            metric_name=_line(row["name"]),
+            dataset_type=hub_data or slug(name),
+            dataset_name=line(data.get("title") or name),
+            dataset_split=line(row.get("split")) or None,
+            metric_type=line(row.get("slug")) or slug(row["name"]),
+            metric_name=line(row["name"]),
             metric_value=row["value"],
         )
         for row in _rows(record)
         if name
     ]
-    languages = (_line(one).lower() for one in record.get("languages") or ())
-    license, license_name = _license(record.get("license"))
+    languages = (line(one).lower() for one in record.get("languages") or ())
+    license, license_name = license_of(record.get("license"))
     return ModelCardData(
         language=[one for one in languages if re.fullmatch("[a-z]{2,3}", one)] or None,
         license=license,
@@ -263,17 +254,17 @@ def _front(record: Mapping[str, Any]) -> str:
 
 
 def _what_for(record: Mapping[str, Any]) -> list[str]:
-    base, task = _base(record), _line(record.get("task"))
+    base, task = _base(record), line(record.get("task"))
     if base:
-        made = f"[{_text(base)}](https://huggingface.co/{base})"
+        made = f"[{text(base)}](https://huggingface.co/{base})"
     elif record.get("base_model") == "llmrec-embedded":
         made = "the model embedded in llmrec"
     else:
         made = "a model that has no name on the Hub"
-    if revision := _line(record.get("base_revision")):
-        made += f" (revision {_text(revision)})"
+    if revision := line(record.get("base_revision")):
+        made += f" (revision {text(revision)})"
     kind = "A model tuned from" if _is_full(record) else "An adapter (LoRA) for"
-    title = _text(record.get("repo_id") or f"{base or 'A model'}, tuned for {task or 'llmrec'}")
+    title = text(record.get("repo_id") or f"{base or 'A model'}, tuned for {task or 'llmrec'}")
     what = f" It {_TASKS[task]}." if task in _TASKS else ""
     return [f"# {title}", f"{kind} {made}, tuned with llmrec.{what}"]
 
@@ -314,29 +305,29 @@ def _use(record: Mapping[str, Any]) -> list[str]:
             *calls.get(str(task), listed),
         ]
     install = "pip install llmrec" if _is_full(record) else 'pip install "llmrec[train]"'
-    return ["## Use", _block(install, "bash"), _block("\n".join(lines), "python")]
+    return ["## Use", block(install, "bash"), block("\n".join(lines), "python")]
 
 
 def _data(data: Mapping[str, Any]) -> list[str]:
-    homepage = _line(data.get("homepage"))
-    facts = [("Source", _text(data.get("title") or data.get("name") or data.get("source")))]
-    if _ADDRESS.fullmatch(homepage):
+    homepage = line(data.get("homepage"))
+    facts = [("Source", text(data.get("title") or data.get("name") or data.get("source")))]
+    if ADDRESS.fullmatch(homepage):
         facts.append(("Address", f"<{homepage}>"))
     facts += [
-        ("Licence of the data", _text(data.get("license"))),
-        ("Fingerprint", _text(data["fingerprint"] if _is_text(data.get("fingerprint")) else "")),
+        ("Licence of the data", text(data.get("license"))),
+        ("Fingerprint", text(data["fingerprint"] if _is_text(data.get("fingerprint")) else "")),
         ("Rows trained on", _count(data.get("train_rows", data.get("rows")))),
         ("Rows validated on", _count(data.get("validation_rows"))),
     ]
     dropped = data.get("dropped")
-    lost = [(_text(why), _count(n)) for why, n in sorted((dropped or {}).items())]
+    lost = [(text(why), _count(n)) for why, n in sorted((dropped or {}).items())]
     if isinstance(dropped, Mapping) and not lost:
         facts.append(("Left out", "nothing"))
     listed = "\n".join(f"- {name}: {value}" for name, value in facts if value)
     if not listed:
         return []
-    table = [_table(("left out because", "rows"), lost)] if lost else []
-    return ["## Data", listed, *table]
+    why = [table(("left out because", "rows"), lost)] if lost else []
+    return ["## Data", listed, *why]
 
 
 def _training(record: Mapping[str, Any]) -> list[str]:
@@ -353,23 +344,23 @@ def _training(record: Mapping[str, Any]) -> list[str]:
         ("Tokens", _count(cost.get("tokens"))),
         ("of them in answers, which the loss is taken of", _count(cost.get("answer_tokens"))),
         ("Time", _duration(seconds) if _is_number(seconds) else ""),
-        ("Device", _text(cost.get("device"))),
+        ("Device", text(cost.get("device"))),
         ("Peak memory", f"{peak:,.0f} MB" if _is_number(peak) else ""),
         ("Loss on the validation rows before training", _figure(first)),
         ("Loss on the validation rows, kept step", _figure(best)),
     ]
     versions = {"llmrec": record.get("llmrec"), **(record.get("versions") or {})}
-    said = ", ".join(f"{_text(k)} {_text(v)}" for k, v in versions.items() if v)
+    said = ", ".join(f"{text(k)} {text(v)}" for k, v in versions.items() if v)
     facts.append(("Versions", said))
     listed = "\n".join(f"- {name}: {value}" for name, value in facts if value)
     settings = [
-        (_text(name), _text(json.dumps(value) if isinstance(value, bool) else value))
+        (text(name), text(json.dumps(value) if isinstance(value, bool) else value))
         for name, value in (record.get("config") or {}).items()
         if _is_number(value) or isinstance(value, bool) or _is_text(value)
         if not re.search(r"[/\\~]", str(value))
     ]
-    table = [_table(("setting", "value"), settings)] if settings else []
-    return ["## Training and cost", listed, *table] if listed or table else []
+    shown = [table(("setting", "value"), settings)] if settings else []
+    return ["## Training and cost", listed, *shown] if listed or shown else []
 
 
 def _measured(record: Mapping[str, Any]) -> list[str]:
@@ -385,8 +376,8 @@ def _measured(record: Mapping[str, Any]) -> list[str]:
         between = _interval(before)
         cells.append(
             (
-                _text(row["name"]),
-                _text(row.get("split")),
+                text(row["name"]),
+                text(row.get("split")),
                 _count(row.get("n")),
                 _figure(row["value"]),
                 _interval(row),
@@ -395,17 +386,17 @@ def _measured(record: Mapping[str, Any]) -> list[str]:
         )
     head = ("measure", "split", "n", "value", "95 % interval", "before tuning")
     kept = [i for i in range(len(head)) if any(c[i] for c in cells)]
-    table = _table([head[i] for i in kept], [[c[i] for i in kept] for c in cells])
+    figures = table([head[i] for i in kept], [[c[i] for i in kept] for c in cells])
     commands = dict.fromkeys(str(row["command"]).strip() for row in rows if row.get("command"))
-    reprint = ["These commands print it again:", _block("\n".join(commands), "bash")]
-    return ["## Measured", table, *(reprint if commands else [])]
+    reprint = ["These commands print it again:", block("\n".join(commands), "bash")]
+    return ["## Measured", figures, *(reprint if commands else [])]
 
 
 def _limits(record: Mapping[str, Any]) -> list[str]:
     rows, base = _rows(record), _base(record)
     of_base = f"`{base}`" if base else "its base model"
     data = record.get("data") or {}
-    source = _text(data.get("title") or data.get("name"))
+    source = text(data.get("title") or data.get("name"))
     limits = [
         f"What {of_base} gets wrong, leaves out or is biased towards, this one inherits, and its "
         "licence holds for both together.",
@@ -442,26 +433,11 @@ def _rows(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _hub_data(data: Mapping[str, Any]) -> str | None:
-    name = _line(data.get("name"))
+    name = line(data.get("name"))
     if _ID.fullmatch(name):
         return name
-    at_hub = _HUB_DATA.fullmatch(_line(data.get("homepage")))
+    at_hub = _HUB_DATA.fullmatch(line(data.get("homepage")))
     return at_hub[1] if at_hub else None
-
-
-def _license(said: object) -> tuple[str | None, str | None]:
-    """A licence as the Hub writes it, and its name where the Hub does not know it."""
-    name = _line(said)
-    for known in (name.lower(), _slug(name, "-")):
-        if known in _LICENSES:
-            return known, None
-    return ("other", _slug(name, "-")) if name else (None, None)
-
-
-def _slug(text: object, joint: str = "_") -> str:
-    """Letters, digits and dots; the sign of a cut-off, as in recall@10, is said."""
-    said = re.sub(r"@(?=\d)", " at ", _line(text).lower())
-    return re.sub(r"[^a-z0-9.]+", joint, said)[:60].strip(joint)
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -490,28 +466,3 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * unit:
             return f"{seconds / unit:.1f} {name}"
     return f"{seconds:.0f} seconds"
-
-
-def _line(text: object) -> str:
-    """``text`` on one line, without characters that are not shown; nothing for None."""
-    words = " ".join(str("" if text is None else text).split())
-    return "".join(c for c in words if c.isprintable())
-
-
-def _text(text: object) -> str:
-    """``text`` as plain words of Markdown."""
-    said = _MARKUP.sub(r"\\\1", _line(text))
-    return said.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are Markdown already."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _block(code: str, language: str) -> str:
-    """A fenced block whose fence its content does not hold."""
-    longest = max((len(ticks) for ticks in re.findall("`+", code)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{code}\n{fence}"
