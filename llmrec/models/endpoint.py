@@ -220,9 +220,10 @@ class Endpoint:
         wrong = ""
         for _ in range(2):
             text = self._formatted(chat, options, schema)
-            fenced = _FENCE.match(text)
+            spoken = text.rpartition("</think>")[2]  # some models think aloud first
+            fenced = _FENCE.match(spoken)
             try:
-                value = json.loads(fenced[1] if fenced else text)
+                value = json.loads(fenced[1] if fenced else spoken)
                 wrong = misfit(value, schema) or ""
             except (ValueError, RecursionError) as e:
                 wrong = f"it is not JSON: {e}"
