@@ -17,24 +17,22 @@ from hypothesis import strategies as st
 from llmrec import Catalog, InputError, Item, Message, Recommender
 from llmrec.models.endpoint import Endpoint, SchemaError, misfit
 from llmrec.models.scripted import ScriptedModel, simplest
-from llmrec.training.synthesis import (
+from llmrec.training.pairs import (
     KINDS,
     PHRASINGS,
     Pair,
-    SynthesisConfig,
     choice_prompt,
     choice_schema,
     context_of,
-    estimate,
     pair_prompt,
     pair_schema,
     parse_choices,
     parse_pairs,
     pick,
-    synthesize,
     unsupported,
     written_pair,
 )
+from llmrec.training.synthesis import SynthesisConfig, estimate, synthesize
 from tests.test_endpoint import serving
 from train.synthesize_qa import main, read_items
 
