@@ -144,14 +144,15 @@ class LocalModel:
             raise InputError(f"quantization is {quantization!r}: use '4bit', '8bit' or nothing")
         if quantization:
             _need("bitsandbytes", "accelerate")
-        if adapter is None and name_or_path is not None:
-            base, base_revision = _base_of(name_or_path, revision, local_files_only)
-            if base is not None:
-                adapter, name_or_path, revision = name_or_path, base, base_revision
-        if adapter is not None:
-            _need("peft")
         if name_or_path is None or name_or_path == EMBEDDED_NAME:
             name_or_path = EMBEDDED
+        elif adapter is None:
+            base, base_revision = _base_of(name_or_path, revision, local_files_only)
+            if base is not None:
+                adapter, revision = name_or_path, base_revision
+                name_or_path = EMBEDDED if base == EMBEDDED_NAME else base
+        if adapter is not None:
+            _need("peft")
         source = _source("model", name_or_path)
         hub = {
             "revision": revision if not Path(source).is_dir() else None,
