@@ -1,4 +1,4 @@
-"""What README.md and CONTRIBUTING.md say is run, compiled, parsed or looked up."""
+"""What README.md, CONTRIBUTING.md and the guides say is run, compiled, parsed or looked up."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from llmrec import Recommender
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+GUIDES = "\n".join(p.read_text(encoding="utf-8") for p in sorted((ROOT / "docs").glob("*.md")))
 NOT_RUN = "<!-- not run: needs the Hub -->\n"
 
 
@@ -42,7 +43,8 @@ def blocks(text: str, language: str) -> list[Block]:
 
 def commands(text: str) -> list[str]:
     """Every line of the shell blocks, and every command in running text."""
-    lines = [line for b in blocks(text, "sh") for line in b.text.splitlines()]
+    whole = [b.text.replace("\\\n", " ") for b in blocks(text, "sh")]
+    lines = [line for text in whole for line in text.splitlines() if line.strip()]
     return list(dict.fromkeys(lines + re.findall(r"`((?:make|python|pip) [^`\n]+)`", text)))
 
 
@@ -91,7 +93,7 @@ def test_every_request_is_answered(recommender: Recommender, request_: str) -> N
     assert not any(r.relaxed for r in reply.recommendations)
 
 
-@pytest.mark.parametrize("command", commands(README + CONTRIBUTING))
+@pytest.mark.parametrize("command", commands("\n".join((README, CONTRIBUTING, GUIDES))))
 def test_every_command_is_known(command: str) -> None:
     words = [w for w in shlex.split(command, comments=True) if not re.match(r"[A-Z_]+=", w)]
     match words:
@@ -102,12 +104,19 @@ def test_every_command_is_known(command: str) -> None:
                 ["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, done.stderr
+        case ["python", "-c", code]:
+            compile(code, command, "exec")
         case ["python", script, *arguments]:
+            parser_of(script).parse_args(arguments)
+        case ["torchrun", "--nproc_per_node", _, script, *arguments]:
+            parser_of(script).parse_args(arguments)
+        case ["accelerate", "launch", "--config_file", file, script, *arguments]:
+            assert (ROOT / file).is_file()
             parser_of(script).parse_args(arguments)
         case ["pip", "install", wanted]:
             config = ConfigParser()
             config.read(ROOT / "setup.cfg")
-            extras = re.findall(r"[a-z]+", wanted)
+            extras = re.findall(r"[a-z]+", wanted.partition("[")[2])
             assert extras
             assert all(config.has_option("options.extras_require", e) for e in extras)
         case _:
@@ -122,6 +131,8 @@ def test_every_path_is_there() -> None:
         named += [f"llmrec/{p}" if line.startswith(" ") else p for p in paths]
     for text in (README, CONTRIBUTING):
         named += re.findall(r"\]\(([^):]+)\)", text)
+    named += [f"docs/{link}" for link in re.findall(r"\]\(([^):#]+)\)", GUIDES)]
+    for text in (README, CONTRIBUTING, GUIDES):
         named += re.findall(r"`((?:llmrec|tests|train|eval|catalog)/[\w./]*)`", text)
     assert [n for n in named if not (ROOT / n).exists()] == []
 
