@@ -1,0 +1,186 @@
+"""Tune a model on prepared conversations, items or questions: LoRA, QLoRA, or all its weights.
+
+    python train/prepare.py redial ../shared/data/redial --out data/redial
+    python train/lora.py --config embedded --data data/redial --out runs/redial
+
+    python train/lora.py --config redial-gemma-2b --data data/llm-redial --dry-run
+
+    torchrun --nproc_per_node 2 train/lora.py --config embedded --data data/redial --out runs/two
+
+Kill it and run it again: it goes on from the last checkpoint. --dry-run tells what a training
+would take. `docs/tuning.md` is the guide.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from llmrec.catalog import Catalog
+from llmrec.datasets.folder import META, Folder
+from llmrec.errors import InputError, LLMRecError
+from llmrec.evaluation import recall
+from llmrec.models.local import LocalModel
+from llmrec.recommender import Recommender
+from llmrec.training.examples import Row, make_rows
+from llmrec.training.options import TuningOptions
+from llmrec.training.preparing import estimate, prepare, steps_of
+from llmrec.training.tuning import measure_steps, tune
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options; those of TuningOptions are flags of the same names."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    TuningOptions.add_flags(parser)
+    return parser
+
+
+def rows_of(options: TuningOptions, split: str, limit: int | None, lost: Counter[str]) -> list[Row]:
+    """The texts of a split. Raises InputError."""
+    if limit == 0:
+        return []
+    rows = make_rows(
+        options.data or None,
+        split,
+        task=options.task,  # type: ignore[arg-type]
+        targets=options.targets,  # type: ignore[arg-type]
+        style=options.style,  # type: ignore[arg-type]
+        language=options.language,
+        detail=options.detail,  # type: ignore[arg-type]
+        k=options.k,
+        limit=limit,
+        seed=options.seed,
+        dropped=lost,
+    )
+    return list(rows)
+
+
+def recall_of(options: TuningOptions) -> Callable[[LocalModel], Mapping[str, float]]:
+    """What measures Recall@10 on the validation conversations. Raises InputError."""
+    folder = Folder.open(options.data)
+    catalog = Catalog.from_items(folder.items())
+    examples = list(islice(folder.examples("validation"), options.validation_limit))
+
+    def measure(model: LocalModel) -> Mapping[str, float]:
+        profile = dataclasses.replace(model.profile, detail=options.detail)  # type: ignore[arg-type]
+        found = recall(Recommender(model, catalog, profile=profile), examples, k=10)
+        name = "recall@10"
+        figures = {"": found.value, "_low": found.low, "_high": found.high, "_n": found.n}
+        return {name + end: float(value) for end, value in figures.items()}
+
+    return measure
+
+
+def about(options: TuningOptions, lost: Mapping[str, int]) -> dict[str, Any]:
+    """What the record says of the data."""
+    if not (Path(options.data) / META).is_file():
+        return {"data": {"path": Path(options.data).name, "gave no text": dict(lost)}}
+    folder = Folder.open(options.data)
+    facts = {"fingerprint": folder.fingerprint, "gave no text": dict(lost)}
+    return {
+        "languages": folder.meta.get("languages", ()),
+        "data": {**folder.meta["source"], **facts},
+    }
+
+
+def show_plan(
+    options: TuningOptions, train: list[Row], held: list[Row], lost: Counter[str]
+) -> None:
+    """Print what the training would take."""
+    prepared = prepare(options, train, held)
+    steps = steps_of(prepared, options)
+    texts = prepared.train
+    tokens = sum(len(s["input_ids"]) for s in texts)
+    answers = sum(sum(label != -100 for label in s["labels"]) for s in texts)
+    rows = sum(len(s["seq_lengths"]) for s in texts)
+    a_step = options.batch_size * options.accumulation * int(os.environ.get("WORLD_SIZE", "1"))
+    lost = lost + prepared.dropped
+    memory = estimate(prepared, options)
+    seconds = measure_steps(prepared, options)[-1]
+    if os.environ.get("RANK", "0") != "0":
+        return
+    for name, value in {
+        "model": f"{prepared.local.name}, {prepared.precision}, quantization "
+        f"{options.quantization}",
+        "parameters": f"{prepared.trainable:,} of {prepared.total:,} are trained "
+        f"({prepared.trainable / prepared.total:.2%})",
+        "rows": f"{rows:,} to train on in {len(texts):,} sequences, {len(held):,} to validate on",
+        "left out or cut": "; ".join(f"{n:,} {why}" for why, n in lost.items()) or "nothing",
+        "tokens": f"{tokens:,} in a pass, {answers:,} of them answers ({answers / tokens:.1%})",
+        "steps": f"{steps:,}, of {tokens * a_step / len(texts):,.0f} tokens",
+        "memory": " + ".join(f"{name} {mb:,.0f}" for name, mb in memory.items())
+        + f" = {sum(memory.values()):,.0f} MB, estimated",
+        "time": f"{steps * seconds / 60:,.1f} minutes, at {seconds:.2f} s a step (the second of "
+        "two real ones), without evaluations",
+    }.items():
+        print(f"{name:16} {value}")
+    for note in prepared.notes:
+        print(note)
+
+
+def run(options: TuningOptions) -> None:
+    """Do what the options say. Raises LLMRecError."""
+    first = os.environ.get("RANK", "0") == "0"
+    if not options.data and options.task != "preferences":
+        raise InputError("no data are given: name with --data a folder that train/prepare.py wrote")
+    lost: Counter[str] = Counter()
+    train = rows_of(options, "train", options.limit, lost)
+    held = rows_of(options, "validation", options.validation_limit, lost)
+    if options.dry_run:
+        show_plan(options, train, held, lost)
+        return
+    record = tune(
+        options,
+        train,
+        held,
+        metric=recall_of(options) if options.best_by == "recall@10" else None,
+        about=about(options, lost),
+        say=print if first else lambda text: None,
+    )
+    if not first:
+        return
+    cost, loss = record["cost"], record["loss"]
+    print(
+        f"{options.out}: {cost['steps']:,} steps, {cost['tokens']:,} tokens, "
+        f"{cost['seconds'] / 60:.1f} minutes, {cost['peak_memory_mb']:,} MB"
+    )
+    if loss["validation_best"] is not None:
+        print(f"validation loss {loss['validation_first']:.3f} -> {loss['validation_best']:.3f}")
+    for m in record["measured"]:
+        interval = f", 95 % {m['low']:.3f} to {m['high']:.3f}" if "low" in m else ""
+        print(f"{m['name']} {m['before']:.3f} -> {m['value']:.3f} (n {m['n']:,}{interval})")
+    if options.push_to_hub:
+        from llmrec.hub import push_folder
+
+        left = ("checkpoints/*", "tensorboard/*", "trackio/*")
+        private = options.private or None
+        print(push_folder(options.out, options.push_to_hub, private=private, ignore=left))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run; 0 when done, 1 if it cannot be done, 130 if it was interrupted."""
+    args = make_parser().parse_args(argv)
+    try:
+        run(TuningOptions.from_flags(vars(args)))
+    except LLMRecError as e:
+        print(f"lora: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "lora: interrupted; the same command goes on from the last checkpoint", file=sys.stderr
+        )
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
