@@ -29,7 +29,7 @@ from llmrec.training.examples import Encoded, Row, encode
 from llmrec.training.options import PRESETS, TuningOptions
 from llmrec.training.preparing import adapt, estimate, prepare, steps_of
 from llmrec.training.trainer import answers_only
-from llmrec.training.tuning import tune
+from llmrec.training.tuning import base_named, tune, used_as
 from llmrec.types import Conversation, Example, Item, Message
 from train.lora import main
 
@@ -131,7 +131,6 @@ def test_flags_override_the_config(tmp_path: Path) -> None:
         ("validation_limit: 0", "best_by is 'loss' and validation_limit is 0"),
         ("{task: reply, best_by: recall@10}", "best_by recall@10 needs the task recommend"),
         ("{best_by: none, early_stopping: 2}", "early_stopping needs to know what is better"),
-        ("{model: ., push_to_hub: me/it}", "name it with base_id as it is on the Hub"),
         ("private: true", "private is said of a repository, and push_to_hub names none"),
     ],
 )
@@ -304,7 +303,9 @@ def test_it_learns_and_writes_all_that_is_needed(options: TuningOptions) -> None
     assert record["data"]["source"] == "made up"
     assert record["parameters"]["trainable"] < record["parameters"]["total"] / 4
     (measured,) = record["measured"]
-    assert (measured["name"], measured["before"], measured["value"]) == ("recall@10", 0.1, 0.3)
+    assert (measured["name"], measured["split"]) == ("recall@10", "validation")
+    assert (measured["before"], measured["value"]) == ({"value": 0.1}, 0.3)
+    assert measured["command"].startswith("python eval/recall.py --data ")
     assert len(calls) == 3
     config = json.loads((out / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "someone/base"
@@ -655,6 +656,44 @@ def test_the_script_keeps_the_step_with_the_best_recall(
     assert measured["n"] == 8
     assert record["data"]["title"] == "Talks"
     assert record["languages"] == ["en"]
+    assert measured["command"] == "python eval/recall.py --data data --limit 300 --model out"
+
+
+def test_what_is_published_tells_nothing_of_the_machine(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    data = tmp_path / "talk.jsonl"
+    data.write_text("\n".join(json.dumps({"messages": talk, "id": i}) for i in range(40)))
+    out = tmp_path / "out"
+    flags = ["--model", str(base), "--data", str(data), "--task", "chat", "--out", str(out)]
+    flags += ["--max-steps", "1", "--validation-limit", "0", "--best-by", "none"]
+    flags += ["--max-length", "128"]
+    assert main([*flags, "--push-to-hub", "me/name"]) == 1
+    assert "which others do not have: name it as the Hub does with --base-id" in (
+        capsys.readouterr().err
+    )
+    assert not out.exists()
+    assert main(flags) == 0
+    for name in ("README.md", "training.json", "tuning.yaml"):
+        assert str(tmp_path) not in (out / name).read_text(), name
+    assert LocalModel.from_pretrained(out, device="cpu").name == "llama + out"  # here it loads
+    assert base_named(TuningOptions(model="embedded")) == ("llmrec-embedded", None)
+    assert base_named(TuningOptions(model="gpt2", revision="main")) == ("gpt2", "main")
+
+
+@pytest.mark.parametrize(
+    ("task", "before", "after"),
+    [
+        ("recommend", Profile("rules", "brief", False), Profile("rules-only", "full", False)),
+        ("recommend", Profile("model", "turns", True), Profile("model", "full", True)),
+        ("reply", Profile("rules", "brief", False), Profile("rules", "brief", True)),
+        ("answer", Profile("rules", "brief", False), Profile("rules", "brief", False)),
+    ],
+)
+def test_the_profile_follows_what_was_learnt(task: str, before: Profile, after: Profile) -> None:
+    options = TuningOptions(task=task, detail="full", best_by="loss")
+    assert used_as(before, options) == after
 
 
 class Talks:

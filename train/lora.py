@@ -14,7 +14,6 @@ would take. `docs/tuning.md` is the guide.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 from collections import Counter
@@ -32,7 +31,7 @@ from llmrec.recommender import Recommender
 from llmrec.training.examples import Row, make_rows
 from llmrec.training.options import TuningOptions
 from llmrec.training.preparing import estimate, prepare, steps_of
-from llmrec.training.tuning import measure_steps, tune
+from llmrec.training.tuning import base_named, measure_steps, tune, used_as
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -46,6 +45,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def rows_of(options: TuningOptions, split: str, limit: int | None, lost: Counter[str]) -> list[Row]:
     """The texts of a split. Raises InputError."""
+    from tqdm import tqdm
+
     if limit == 0:
         return []
     rows = make_rows(
@@ -61,7 +62,8 @@ def rows_of(options: TuningOptions, split: str, limit: int | None, lost: Counter
         seed=options.seed,
         dropped=lost,
     )
-    return list(rows)
+    first = os.environ.get("RANK", "0") == "0"
+    return list(tqdm(rows, desc=f"{split} texts", unit="text", disable=not first))
 
 
 def recall_of(options: TuningOptions) -> Callable[[LocalModel], Mapping[str, float]]:
@@ -71,7 +73,7 @@ def recall_of(options: TuningOptions) -> Callable[[LocalModel], Mapping[str, flo
     examples = list(islice(folder.examples("validation"), options.validation_limit))
 
     def measure(model: LocalModel) -> Mapping[str, float]:
-        profile = dataclasses.replace(model.profile, detail=options.detail)  # type: ignore[arg-type]
+        profile = used_as(model.profile, options)
         found = recall(Recommender(model, catalog, profile=profile), examples, k=10)
         name = "recall@10"
         figures = {"": found.value, "_low": found.low, "_high": found.high, "_n": found.n}
@@ -83,9 +85,9 @@ def recall_of(options: TuningOptions) -> Callable[[LocalModel], Mapping[str, flo
 def about(options: TuningOptions, lost: Mapping[str, int]) -> dict[str, Any]:
     """What the record says of the data."""
     if not (Path(options.data) / META).is_file():
-        return {"data": {"path": Path(options.data).name, "gave no text": dict(lost)}}
+        return {"data": {"title": Path(options.data).name, "dropped": dict(lost)}}
     folder = Folder.open(options.data)
-    facts = {"fingerprint": folder.fingerprint, "gave no text": dict(lost)}
+    facts = {"fingerprint": folder.fingerprint, "dropped": dict(lost)}
     return {
         "languages": folder.meta.get("languages", ()),
         "data": {**folder.meta["source"], **facts},
@@ -132,6 +134,12 @@ def run(options: TuningOptions) -> None:
     first = os.environ.get("RANK", "0") == "0"
     if not options.data and options.task != "preferences":
         raise InputError("no data are given: name with --data a folder that train/prepare.py wrote")
+    adapter = options.method == "lora"
+    if options.push_to_hub and adapter and Path(base_named(options)[0]).is_dir():
+        raise InputError(
+            f"the base model is the folder {options.model}, which others do not have: "
+            "name it as the Hub does with --base-id, or leave --push-to-hub out"
+        )
     lost: Counter[str] = Counter()
     train = rows_of(options, "train", options.limit, lost)
     held = rows_of(options, "validation", options.validation_limit, lost)
@@ -157,7 +165,8 @@ def run(options: TuningOptions) -> None:
         print(f"validation loss {loss['validation_first']:.3f} -> {loss['validation_best']:.3f}")
     for m in record["measured"]:
         interval = f", 95 % {m['low']:.3f} to {m['high']:.3f}" if "low" in m else ""
-        print(f"{m['name']} {m['before']:.3f} -> {m['value']:.3f} (n {m['n']:,}{interval})")
+        before = f"{m['before']['value']:.3f} -> " if m["before"] else ""
+        print(f"{m['name']} {before}{m['value']:.3f} (n {m['n']:,}{interval})")
     if options.push_to_hub:
         from llmrec.hub import push_folder
 

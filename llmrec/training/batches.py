@@ -36,6 +36,7 @@ def pack(rows: Sequence[Encoded], max_length: int, seed: int) -> list[Texts]:
 
 
 def joined(rows: Sequence[Encoded]) -> Texts:
+    """The rows behind each other, as one sequence."""
     return {
         "input_ids": [t for r in rows for t in r.input_ids],
         # A text's first token would be the last one's continuation: it is never learnt.

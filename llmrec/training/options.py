@@ -192,14 +192,6 @@ class TuningOptions:
                 "early_stopping needs to know what is better: give best_by loss or recall@10",
             ),
             (
-                self.push_to_hub is not None
-                and self.base_id is None
-                and self.method == "lora"
-                and Path(self.model).expanduser().is_dir(),
-                f"push_to_hub is given and the base is the folder {self.model}, which nobody else "
-                "has: name it with base_id as it is on the Hub",
-            ),
-            (
                 self.private and self.push_to_hub is None,
                 "private is said of a repository, and push_to_hub names none: name one",
             ),

@@ -6,9 +6,11 @@ import dataclasses
 import importlib.metadata
 import json
 import resource
+import shlex
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,14 @@ import numpy as np
 from llmrec._version import __version__
 from llmrec.models.local import EMBEDDED_NAME, LocalModel
 from llmrec.models.profile import Profile
-from llmrec.training.card import adapter_card
+from llmrec.training.card import adapter_card, hub_id_of
 from llmrec.training.checkpoints import CHECKPOINTS, IDENTITY, identity_of, resumable, write_whole
 from llmrec.training.examples import Row
 from llmrec.training.options import TuningOptions
 from llmrec.training.preparing import NEEDED, Prepared, prepare, processes, quietly
 from llmrec.training.trainer import Metric, make_trainer, run_trainer
 
-__all__ = ["measure_steps", "tune"]
+__all__ = ["base_named", "measure_steps", "tune", "used_as"]
 
 RECORD = "training.json"
 # Moved in last, in this order: without the first of them nothing can be loaded.
@@ -79,7 +81,9 @@ def tune(
         trainer.accelerator.wait_for_everyone()
         run_trainer(trainer, checkpoint)
         record = _record(trainer, prepared, options, about or {})
-        _save(trainer, prepared, options, record, profile or _profile(prepared, options))
+        _save(
+            trainer, prepared, options, record, profile or used_as(prepared.local.profile, options)
+        )
     return record
 
 
@@ -103,13 +107,16 @@ def measure_steps(prepared: Prepared, options: TuningOptions, steps: int = 2) ->
         return [round(seconds, 4) for seconds in np.diff(trainer.costs.times).tolist()]
 
 
-def _profile(prepared: Prepared, options: TuningOptions) -> Profile:
-    used = prepared.local.profile
+def used_as(profile: Profile, options: TuningOptions) -> Profile:
+    """How a model of this profile is to be used once it is tuned so."""
     if options.task in ("recommend", "preferences"):
-        used = dataclasses.replace(used, detail=options.detail)  # type: ignore[arg-type]
+        profile = dataclasses.replace(profile, detail=options.detail)  # type: ignore[arg-type]
+    if options.task == "recommend" and profile.lead == "rules":
+        # The lists were learnt after what the rules understood, and other tasks may be forgotten.
+        profile = dataclasses.replace(profile, lead="rules-only")
     if options.task in ("reply", "chat"):
-        used = dataclasses.replace(used, writes=True)
-    return used
+        profile = dataclasses.replace(profile, writes=True)
+    return profile
 
 
 def _record(
@@ -118,22 +125,23 @@ def _record(
     state, costs = trainer.state, trainer.costs
     history = [e for e in state.log_history if "eval_loss" in e]
     kept = [e for e in history if e["step"] == state.best_global_step] or history[-1:]
-    base, revision = _base(prepared.local, options)
+    base, revision = base_named(options, prepared.local)
+    data = about.get("data", {})
     return {
         "llmrec": __version__,
         "versions": {name: importlib.metadata.version(name) for name in NEEDED},
         "repo_id": options.push_to_hub,
-        "base_model": base,
+        "base_model": Path(base).name if Path(base).is_dir() else base,
         "base_revision": revision,
         "task": options.task,
         "languages": list(about.get("languages", ())),
         "license": about.get("license"),
-        "config": json.loads(json.dumps(dataclasses.asdict(options))),
+        "config": json.loads(json.dumps(dataclasses.asdict(_told(options)))),
         "data": {
-            **about.get("data", {}),
+            **data,
             "rows": sum(len(s["seq_lengths"]) for s in prepared.train),
             "validation_rows": sum(len(s["seq_lengths"]) for s in prepared.validation),
-            "dropped": dict(prepared.dropped),
+            "dropped": dict(Counter(data.get("dropped", {})) + prepared.dropped),
             "packed": prepared.packed,
         },
         "parameters": {"total": prepared.total, "trainable": prepared.trainable},
@@ -149,36 +157,63 @@ def _record(
             "validation_first": history[0]["eval_loss"] if history else None,
             "validation_best": kept[0]["eval_loss"] if kept else None,
         },
-        "measured": _measured(history[0], kept[0], prepared) if kept else [],
+        "measured": _measured(history[0], kept[0], prepared, options) if kept else [],
     }
 
 
 def _measured(
-    first: Mapping[str, Any], kept: Mapping[str, Any], prepared: Prepared
+    first: Mapping[str, Any], kept: Mapping[str, Any], prepared: Prepared, options: TuningOptions
 ) -> list[dict[str, Any]]:
     """What the metric gave; ``NAME_low``, ``NAME_high`` and ``NAME_n`` go with ``NAME``."""
     theirs = ("loss", "runtime", "samples_per_second", "steps_per_second")
     numbers = {k[5:]: v for k, v in kept.items() if k.startswith("eval_") and k[5:] not in theirs}
+    rows = sum(len(s["seq_lengths"]) for s in prepared.validation)
+    told = _told(options)
     out = []
-    for name, value in numbers.items():
+    for name in numbers:
         if name.rpartition("_")[0] in numbers:
             continue
-        more = {
-            end: numbers[f"{name}_{end}"] for end in ("low", "high") if f"{name}_{end}" in numbers
-        }
-        rows = sum(len(s["seq_lengths"]) for s in prepared.validation)
+        now, before = _figure(kept, name), _figure(first, name)
         n = int(numbers.get(f"{name}_n", rows))
-        before = first.get(f"eval_{name}")
-        out.append({"name": name, "before": before, "value": value, "n": n, **more})
+        row = {"name": name, "split": "validation", "n": n, **now, "before": before or None}
+        if name.startswith("recall@"):
+            row["command"] = (
+                f"python eval/recall.py --data {shlex.quote(told.data)} "
+                f"--limit {options.validation_limit} --model {told.push_to_hub or told.out}"
+            )
+        out.append(row)
     return out
 
 
-def _base(local: LocalModel, options: TuningOptions) -> tuple[str, str | None]:
+def _figure(log: Mapping[str, Any], name: str) -> dict[str, float]:
+    ends = {"value": "", "low": "_low", "high": "_high"}
+    return {k: log[f"eval_{name}{e}"] for k, e in ends.items() if f"eval_{name}{e}" in log}
+
+
+def base_named(options: TuningOptions, local: LocalModel | None = None) -> tuple[str, str | None]:
+    """What the result calls its base, and the revision: by Hub id wherever one is known."""
     if options.base_id is not None:
         return options.base_id, options.revision
     if options.model in ("embedded", EMBEDDED_NAME):
         return EMBEDDED_NAME, None
-    return options.model, options.revision or getattr(local.model.config, "_commit_hash", None)
+    folder = Path(options.model).expanduser()
+    if folder.is_dir():
+        return hub_id_of(folder) or str(folder.resolve()), None
+    commit = None if local is None else getattr(local.model.config, "_commit_hash", None)
+    return options.model, options.revision or commit
+
+
+def _told(options: TuningOptions) -> TuningOptions:
+    """The options without what they tell of this machine: of paths that lead out, the name."""
+
+    def told(value: str) -> str:
+        path = Path(value)
+        out = path.is_absolute() or ".." in path.parts or value.startswith("~")
+        return path.name if out else value
+
+    names = ("data", "out", "model", "chat_template_from")
+    paths: dict[str, Any] = {n: told(v) for n in names if (v := getattr(options, n))}
+    return dataclasses.replace(options, **paths)
 
 
 def _device_name() -> str:
@@ -217,14 +252,12 @@ def _save(
     adapter = part / "adapter_config.json"
     if adapter.is_file():
         config = json.loads(adapter.read_text(encoding="utf-8"))
-        config |= {
-            "base_model_name_or_path": record["base_model"],
-            "revision": record["base_revision"],
-        }
+        base, revision = base_named(options, prepared.local)
+        config |= {"base_model_name_or_path": base, "revision": revision}
         write_whole(adapter, json.dumps(config, indent=2, sort_keys=True))
     prepared.local.tokenizer.save_pretrained(part)
     write_whole(part / "llmrec.json", json.dumps(dataclasses.asdict(profile), indent=1))
-    write_whole(part / "tuning.yaml", options.resolved.rstrip("\n"))
+    write_whole(part / "tuning.yaml", _told(options).resolved.rstrip("\n"))
     write_whole(part / RECORD, json.dumps(record, indent=1, ensure_ascii=False))
     write_whole(part / "README.md", adapter_card(record).rstrip("\n"))
     for name in reversed(_LAST):
