@@ -135,7 +135,8 @@ class Recommender:
     grounding: "constrained" ranks titles of the catalogue only, by construction; "match" lets the
         model write a list and matches it back.
     strategy: how the model is asked.
-    ranker: how signals are combined.
+    ranker: how signals are combined; None: a LinearRanker, in which the model counts as much as
+        its profile says.
     profile: how the model is best used; None: as the model itself says.
     """
 
@@ -161,7 +162,7 @@ class Recommender:
         self.grounding: Grounding = grounding
         self._profile = profile or getattr(model, "profile", None) or Profile()
         self._strategy = strategy or ZeroShot(self._profile.detail)
-        self._ranker: Ranker = ranker or LinearRanker()
+        self._ranker: Ranker = ranker or LinearRanker(model=self._profile.taste)
 
     @classmethod
     def from_pretrained(

@@ -7,11 +7,11 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from llmrec.errors import CatalogError, InputError
 from llmrec.titles import fold
@@ -27,13 +27,16 @@ __all__ = [
     "RawRow",
     "Row",
     "columns_of",
+    "csv_rows",
     "flaw",
+    "json_rows",
     "open_source",
     "parsed",
     "progress_bar",
     "read_csv",
     "read_jsonl",
     "require",
+    "short",
 ]
 
 # A line number, and what the row says, or (a text) why it cannot be read.
@@ -108,56 +111,89 @@ def open_source(path: Path) -> Iterator[io.BufferedReader]:
 
 def read_csv(path: Path, mapping: Mapping[str, str] | None, progress: bool) -> Iterator[Row]:
     """The rows of a CSV file with a header, tab-separated if its name ends in ``.tsv``."""
-    columns = columns_of(mapping)
-    return parsed(_csv_rows(path, mapping, progress), columns)
 
+    def rows(raw: IO[bytes]) -> Iterator[RawRow]:
+        return csv_rows(raw, path.suffix, lambda header: require(path, mapping, header))
 
-def _csv_rows(path: Path, mapping: Mapping[str, str] | None, progress: bool) -> Iterator[RawRow]:
-    size = path.stat().st_size if path.is_file() else None
-    with open_source(path) as raw, progress_bar(progress, size, "B") as bar:
-        # Bad bytes come through as lone surrogates, so that the one row they are in can be named.
-        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        reader = csv.reader(text, delimiter="\t" if path.suffix == ".tsv" else ",")
-        header = [name.strip() for name in next(reader, [])]
-        require(path, mapping, header)
-        while True:
-            line = reader.line_num + 1
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as e:
-                yield line, f"{e} (read up to line {reader.line_num})"
-                continue
-            bar.update(raw.tell() - bar.n)
-            if len(row) == len(header):
-                yield line, dict(zip(header, row, strict=True))
-            elif row:
-                yield line, f"it has {len(row)} columns, the header has {len(header)}"
+    return parsed(_told(path, rows, progress), columns_of(mapping))
 
 
 def read_jsonl(path: Path, mapping: Mapping[str, str] | None, progress: bool) -> Iterator[Row]:
     """The rows of a file with one JSON object on each line."""
-    columns = columns_of(mapping)
-    return parsed(_jsonl_rows(path, progress), columns)
+    return parsed(_told(path, json_rows, progress), columns_of(mapping))
 
 
-def _jsonl_rows(path: Path, progress: bool) -> Iterator[RawRow]:
+def _told(
+    path: Path, read: Callable[[IO[bytes]], Iterator[RawRow]], progress: bool
+) -> Iterator[RawRow]:
+    """What ``read`` makes of a file, with a bar of how far it is."""
     size = path.stat().st_size if path.is_file() else None
     with open_source(path) as raw, progress_bar(progress, size, "B") as bar:
-        for line, data in enumerate(raw, 1):
-            bar.update(len(data))
-            if not data.strip():
-                continue
-            try:
-                record = json.loads(data)
-            except UnicodeDecodeError:
-                yield line, NOT_UTF8
-            except (ValueError, RecursionError) as e:
-                yield line, f"it is not JSON: {e}"
-            else:
-                is_object = isinstance(record, dict)
-                yield line, record if is_object else f"it is no JSON object: {_short(record)}"
+        for row in read(raw):
+            bar.update(raw.tell() - bar.n)
+            yield row
+
+
+def csv_rows(
+    raw: IO[bytes], suffix: str, check: Callable[[list[str]], None] | None = None
+) -> Iterator[RawRow]:
+    """The rows of a CSV file with a header, tab-separated for the suffix ``.tsv``.
+
+    Bytes that are not UTF-8 become lone surrogates, so that the one row they are in can be named.
+
+    Parameters
+    ----------
+    check: is given the header before the first row, to raise what it likes.
+    """
+    text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.reader(text, delimiter="\t" if suffix == ".tsv" else ",")
+    try:
+        header = _header(reader)
+        if check:
+            check(header)
+        yield from _csv_rows(reader, header)
+    finally:
+        if not raw.closed:
+            text.detach()  # the file is the caller's to close
+
+
+def _header(reader: Iterator[list[str]]) -> list[str]:
+    try:
+        return [name.strip() for name in next(filter(None, reader), [])]
+    except csv.Error:
+        return []
+
+
+def _csv_rows(reader: Any, header: Sequence[str]) -> Iterator[RawRow]:
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as e:
+            yield line, f"{e} (read up to line {reader.line_num})"
+            continue
+        if len(row) == len(header):
+            yield line, dict(zip(header, row, strict=True))
+        elif row:
+            yield line, f"it has {len(row)} columns, the header has {len(header)}"
+
+
+def json_rows(raw: Iterable[bytes]) -> Iterator[RawRow]:
+    """The rows of a file with one JSON object on each line, blank lines left out."""
+    for line, data in enumerate(raw, 1):
+        if not data.strip():
+            continue
+        try:
+            record = json.loads(data)
+        except UnicodeDecodeError:
+            yield line, NOT_UTF8
+        except (ValueError, RecursionError) as e:
+            yield line, f"it is not JSON: {e}"
+        else:
+            is_object = isinstance(record, dict)
+            yield line, record if is_object else f"it is no JSON object: {short(record)}"
 
 
 def parsed(rows: Iterable[RawRow], columns: Mapping[str, str]) -> Iterator[Row]:
@@ -191,7 +227,8 @@ def _parse(record: Mapping[str, Any], columns: Mapping[str, str], number: int) -
     return Item(**values)
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """``value`` as it is written in code, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -199,7 +236,7 @@ def _short(value: object) -> str:
 def _text(name: str, value: object) -> str:
     if isinstance(value, (str, int, float)):
         return str(value).strip()
-    raise ValueError(f"{name} is {_short(value)}: a text is wanted")
+    raise ValueError(f"{name} is {short(value)}: a text is wanted")
 
 
 def _number(name: str, value: Any) -> int | float:
@@ -211,14 +248,14 @@ def _number(name: str, value: Any) -> int | float:
             return int(number)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ValueError(f"{name} is {_short(value)}: a number is wanted")
+    raise ValueError(f"{name} is {short(value)}: a number is wanted")
 
 
 def _names(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = re.split(r"[;|]", value)
     if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
-        raise ValueError(f"{name} is {_short(value)}: a list of names is wanted")
+        raise ValueError(f"{name} is {short(value)}: a list of names is wanted")
     return tuple(dict.fromkeys(v.strip() for v in value if v.strip()))
 
 
@@ -230,7 +267,7 @@ def _object(name: str, value: Any) -> Mapping[str, Any]:
         except (ValueError, RecursionError):
             made = None
     if not isinstance(made, dict):
-        raise ValueError(f"{name} is {_short(value)}: an object by language is wanted")
+        raise ValueError(f"{name} is {short(value)}: an object by language is wanted")
     return {key: v for key, v in made.items() if v}
 
 
@@ -240,9 +277,9 @@ def flaw(item: Item) -> str | None:
     texts += [*item.descriptions.values(), *(t for ts in item.titles.values() for t in ts)]
     texts += [v for name in LISTS for v in getattr(item, name)]
     if odd := [t for t in texts if not isinstance(t, str)]:
-        return f"it holds {_short(odd[0])} where a text is wanted"
+        return f"it holds {short(odd[0])} where a text is wanted"
     if not fold(item.title):
-        return f"it has no title, only {_short(item.title)}" if item.title else "it has no title"
+        return f"it has no title, only {short(item.title)}" if item.title else "it has no title"
     if not item.id:
         return "its id is empty"
     for name, (low, high) in NUMBERS.items():
@@ -252,5 +289,5 @@ def flaw(item: Item) -> str | None:
         kinds = (int,) if name in WHOLE_NUMBERS else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
             kind = "a whole number" if name in WHOLE_NUMBERS else "a number"
-            return f"{name} is {_short(value)}: {kind} from {low} to {high} is wanted"
+            return f"{name} is {short(value)}: {kind} from {low} to {high} is wanted"
     return None

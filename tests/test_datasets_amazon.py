@@ -19,9 +19,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llmrec.datasets import amazon_titles, load
-from llmrec.datasets.amazon_titles import AmazonTitles, clean
+from llmrec.datasets import amazon_titles, json_blocks, load
+from llmrec.datasets.amazon_titles import AmazonTitles
 from llmrec.datasets.base import BROKEN
+from llmrec.datasets.cleaning import clean
 from llmrec.errors import InputError, LLMRecError
 from llmrec.titles import fold
 from llmrec.types import Item
@@ -45,7 +46,7 @@ def write(path: Path, rows: Iterable[Any]) -> Path:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many blocks and tables of a small file."""
-    monkeypatch.setattr(amazon_titles, "_BLOCK", 4_000)
+    monkeypatch.setattr(json_blocks, "_BLOCK", 4_000)
     monkeypatch.setattr(amazon_titles, "_ROWS", 30)
 
 
@@ -409,7 +410,7 @@ def test_a_damaged_archive_is_said_after_all_that_was_good(tmp_path: Path, worke
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
     found: list[dict[str, str]] = []
     rows = (row for t, _ in AmazonTitles(path, workers=workers).tables() for row in t.to_pylist())
-    with pytest.raises(InputError, match=r"trn.json.gz cannot be read to its end .* fetch it anew"):
+    with pytest.raises(InputError, match=r"trn.json.gz cannot be read to its end .* get it again"):
         found.extend(rows)
     flat = [row for rows in whole for row in rows]
     assert 50 < len(found) < len(flat)

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmrec.datasets import imdb, load
+from llmrec.datasets import delimited, imdb, load
 from llmrec.datasets.base import BROKEN, Report
-from llmrec.datasets.imdb import Imdb, blocks
+from llmrec.datasets.delimited import blocks
+from llmrec.datasets.imdb import Imdb
 from llmrec.errors import InputError
 from llmrec.types import Item
 
@@ -177,7 +178,7 @@ def test_people_need_their_names(tmp_path: Path) -> None:
 def test_blocks_of_any_size_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Imdb(write(tmp_path), people=2)
     whole = list(source.items())
-    monkeypatch.setattr(imdb, "_BLOCK", 40)
+    monkeypatch.setattr(delimited, "_BLOCK", 40)
     monkeypatch.setattr(imdb, "_CHUNK", 1)
     assert list(source.items()) == whole
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmrec.datasets import imdb, load, part_of
+from llmrec.datasets import delimited, load, part_of
 from llmrec.datasets.base import BROKEN
-from llmrec.datasets.movielens import MovieLens, Title, parse_title
+from llmrec.datasets.film_names import Title, parse_title
+from llmrec.datasets.movielens import MovieLens
 from llmrec.errors import InputError
 from llmrec.types import Conversation, Example, Item
 
@@ -44,7 +45,7 @@ TAGS = """userId,movieId,tag,timestamp
 1,99,lost,8
 x,2,broken,9
 """
-LINKS = "movieId,imdbId,tmdbId\n1,0114709,862\n2,0133093,603\n3,,\n4,bad,1\n5,12345678,\n"
+LINKS = "movieId,imdbId,tmdbId\n1,0114709,862\n01,7,7\n2,0133093,603\n3,,\n4,bad,1\n5,12345678,\n"
 
 
 def write(folder: Path, **files: str | bytes) -> Path:
@@ -182,7 +183,7 @@ def test_a_user_who_comes_back_is_reported_and_not_used_twice(tmp_path: Path) ->
 def test_parts_of_any_size_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = MovieLens(write(tmp_path))
     films, users = list(source.items()), all_examples(source)
-    monkeypatch.setattr(imdb, "_BLOCK", 15)
+    monkeypatch.setattr(delimited, "_BLOCK", 15)
     assert (list(source.items()), all_examples(source)) == (films, users)
 
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from llmrec.datasets import FORMATS, load
 from llmrec.datasets.base import BROKEN, MAX_PROBLEMS, part_of
-from llmrec.datasets.dialogues import MAX_LINE, film, json_lines, popularity, split_named, spoken
+from llmrec.datasets.dialogues import popularity, split_named, spoken
+from llmrec.datasets.files import MAX_LINE, json_lines
+from llmrec.datasets.film_names import film
 from llmrec.datasets.redial import Redial
 from llmrec.datasets.redial_ptbr import RedialPtbr
 from llmrec.errors import InputError
@@ -192,6 +194,7 @@ def test_no_id_is_left_in_any_text(text: str) -> None:
         ("The Exorcist ", "The Exorcist", None),
         ("Matrix, The (1999)", "The Matrix", 1999),
         ("Beautiful  Mind, A", "A Beautiful Mind", None),
+        ("Luna, La (1979)", "La Luna", 1979),
         ("1922 ", "1922", None),
         ("(2006)", "(2006)", None),
         ("Murder, My Sweet", "Murder, My Sweet", None),

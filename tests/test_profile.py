@@ -34,7 +34,11 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, text: str) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ['{"lead": "nobody"}', '{"detail": "long"}', '{"writes": "perhaps"}']
+    "text",
+    [
+        *('{"lead": "nobody"}', '{"detail": "long"}', '{"writes": "perhaps"}'),
+        *('{"taste": -1}', '{"taste": "much"}', '{"taste": true}', '{"taste": NaN}'),
+    ],
 )
 def test_a_value_that_does_not_exist_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -219,6 +220,16 @@ def test_the_model_s_likes_order_the_list() -> None:
     assert ids(rec.recommend("a crime film")) == ["nine-queens", "city-of-god", "secret"]
     turned = ScriptedModel(likes={"The Secret in Their Eyes": 5.0, "City of God": 1.0})
     assert ids(recommender(turned, ranker=by_model).recommend("a crime film"))[0] == "secret"
+
+
+def test_the_profile_says_how_much_the_model_counts() -> None:
+    likes = {"Nine Queens": 5.0, "Gladiator": 0.01}
+    wary, sure = (
+        recommender(ScriptedModel(likes=likes), profile=dataclasses.replace(RULES, taste=taste))
+        for taste in (0.0, 4.0)
+    )
+    assert ids(wary.recommend("a crime film"))[0] == "city-of-god"  # the best known of them
+    assert ids(sure.recommend("a crime film"))[0] == "nine-queens"
 
 
 def test_the_search_alone_gives_exact_log_probabilities() -> None:

@@ -685,8 +685,8 @@ def test_what_is_published_tells_nothing_of_the_machine(
 @pytest.mark.parametrize(
     ("task", "before", "after"),
     [
-        ("recommend", Profile("rules", "brief", False), Profile("rules-only", "full", False)),
-        ("recommend", Profile("model", "turns", True), Profile("model", "full", True)),
+        ("recommend", Profile("rules", "brief", False), Profile("rules-only", "full", False, 4.0)),
+        ("recommend", Profile("model", "turns", True), Profile("model", "full", True, 4.0)),
         ("reply", Profile("rules", "brief", False), Profile("rules", "brief", True)),
         ("answer", Profile("rules", "brief", False), Profile("rules", "brief", False)),
     ],

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Protocol
 
 from llmrec.errors import InputError
-from llmrec.records import Problem
+from llmrec.records import Problem, Row, flaw
 from llmrec.types import Example, Item
 
-__all__ = ["BROKEN", "MAX_PROBLEMS", "PARTS", "Report", "Source", "part_of"]
+__all__ = ["BROKEN", "MAX_PROBLEMS", "PARTS", "Report", "Source", "kept_items", "part_of"]
 
 MAX_PROBLEMS = 100
 BROKEN = "broken record"
@@ -61,6 +61,11 @@ class Source(Protocol):
     Reading twice gives the same records in the same order. ``report`` is of the last stream that
     was begun, and whole once that stream has ended.
 
+    A columnar source has a method ``tables(split, after=None)`` beside ``items``: pairs of a
+    ``pyarrow.Table`` with some columns of Item and a cursor of plain JSON types. Begun with a
+    cursor as ``after``, it goes on behind that table, ``report`` included. ``folder.write``
+    prefers it to ``items``.
+
     Attributes
     ----------
     name: its key in ``FORMATS``. title, homepage, license, citation: for the card; the licence as
@@ -84,6 +89,28 @@ class Source(Protocol):
     def items(self, split: str = "train") -> Iterator[Item]:
         """The items of one part, each once."""
         ...
+
+
+def kept_items(
+    rows: Iterable[Row], file: str, report: Report, seen: set[str] | None = None
+) -> Iterator[Item]:
+    """The items of ``file`` that a catalogue can hold, counted; the others are reported.
+
+    Parameters
+    ----------
+    seen: the ids so far, to be added to; without it the ids are taken to be unique.
+    """
+    for line, item in rows:
+        reason = item if isinstance(item, str) else flaw(item)
+        if isinstance(item, Item) and reason is None:
+            if seen is None or item.id not in seen:
+                if seen is not None:
+                    seen.add(item.id)
+                report.kept += 1
+                yield item
+                continue
+            reason = f"the id {item.id!r} was used before"
+        report.broken(file, line, str(reason))
 
 
 def part_of(group: str, *, seed: int = 0, parts: Mapping[str, float] = PARTS) -> str:

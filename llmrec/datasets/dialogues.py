@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
 import math
 import os
 import re
-import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import Any, Literal
 
 from llmrec.datasets.base import Report, part_of
+from llmrec.datasets.files import CANNOT_READ, beside, json_lines, opened, small_json
+from llmrec.datasets.film_names import Film, film
 from llmrec.errors import InputError
-from llmrec.records import NOT_UTF8, RawRow
-from llmrec.titles import fold
+from llmrec.records import NOT_UTF8, RawRow, csv_rows
 from llmrec.types import Conversation, Example, Item, Message
 
 __all__ = [
-    "CANNOT_READ",
-    "MAX_LINE",
     "Dialogues",
-    "Film",
     "Said",
-    "beside",
-    "film",
-    "json_lines",
     "mentioned",
-    "open_bytes",
     "popularity",
     "read_films",
     "said",
-    "small_json",
     "split_named",
     "spoken",
 ]
 
 Role = Literal["user", "assistant"]
-Film = tuple[str, "int | None"]
 Turn = tuple[Role, str, tuple[str, ...]]
 
-MAX_LINE = 16_000_000
-CANNOT_READ = (OSError, EOFError, zlib.error)
 EMPTY = "message without text"
 STRANGER = "message of a third speaker"
 TWICE = "dialogue whose id came before"
@@ -56,29 +41,13 @@ NOT_RANKED = "film outside the benchmark"
 
 _MENTION = re.compile(r"@+ ?([0-9]+)|(?<!\w)@+(?=\w)")
 _LONGEST_NAME = 4  # digits: ids have five or six, "300" and "2012" are names of films
-_YEAR = re.compile(r"^(.*\S)\s*\(((?:18|19|20)\d\d)\)$")
 _SPLITS = {
     split: re.compile(rf"(?<![a-z]){word}", re.IGNORECASE)
     for split, word in {"train": "train", "validation": "(valid|dev)", "test": "test"}.items()
 }
-_ARTICLE_LAST = re.compile(r"^(.+), (The|A|An)$", re.IGNORECASE)
 
 
 # Files.
-
-
-def open_bytes(path: Path) -> IO[bytes]:
-    """``path`` for reading, unpacked if its name ends in ``.gz``. Raises InputError."""
-    try:
-        return cast(IO[bytes], gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
-    except OSError as e:
-        raise InputError(f"{path} cannot be read: {e.strerror or e}") from None
-
-
-def beside(folder: Path, *names: str) -> Path | None:
-    """The first of ``names`` that is a file in ``folder``, packed with gzip or not."""
-    files = (folder / (name + end) for name in names for end in ("", ".gz"))
-    return next((f for f in files if f.is_file()), None)
 
 
 def split_named(path: Path) -> str | None:
@@ -90,54 +59,6 @@ def split_named(path: Path) -> str | None:
     return None
 
 
-def small_json(path: Path) -> dict[str, Any]:
-    """A file with one JSON object, read whole: a map of ids. Raises InputError."""
-    try:
-        with open_bytes(path) as raw:
-            found = _json(raw.read())
-    except CANNOT_READ as e:
-        found = str(e)
-    if isinstance(found, str):
-        raise InputError(f"{path} cannot be used, {found}: get the file again")
-    return found
-
-
-def json_lines(path: Path) -> Iterator[RawRow]:
-    """Line numbers, and the JSON object of each line or the reason why there is none."""
-    with open_bytes(path) as raw:
-        line = 0
-        while True:
-            line += 1
-            try:
-                data = raw.readline(MAX_LINE)
-                too_long = len(data) == MAX_LINE and not data.endswith(b"\n")
-                while too_long and not (raw.readline(MAX_LINE) or b"\n").endswith(b"\n"):
-                    pass
-            except CANNOT_READ as e:
-                yield line, f"nothing can be read from here on: {e}"
-                return
-            if not data:
-                return
-            if too_long:
-                yield line, f"it has over {MAX_LINE:,} bytes"
-            elif data.strip():
-                yield line, _json(data)
-
-
-def _json(data: bytes) -> dict[str, Any] | str:
-    try:
-        text = data.decode("utf-8-sig")
-        record = json.loads(text)
-        if "\\ud" in text.lower():  # halves of surrogate pairs are no text: to question marks
-            whole = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
-            record = json.loads(whole)
-    except UnicodeDecodeError:
-        return NOT_UTF8
-    except (ValueError, RecursionError) as e:
-        return f"it is not JSON: {e}"
-    return record if isinstance(record, dict) else "it is no JSON object"
-
-
 def read_films(path: Path, report: Report) -> dict[str, Film]:
     """Id to title and year, from a CSV file with ``movieId`` and ``movieName``.
 
@@ -145,67 +66,44 @@ def read_films(path: Path, report: Report) -> dict[str, Film]:
     ------
     InputError: the columns are not there.
     """
-    films: dict[str, Film] = {}
-    with open_bytes(path) as raw:
-        # Bad bytes come through as lone surrogates, so that the one row they are in can be named.
-        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        rows = _csv_rows(csv.reader(text))
-        _, header = next(rows, (1, []))
-        if isinstance(header, str) or not {"movieId", "movieName"} <= set(header):
+
+    def check(header: Sequence[str]) -> None:
+        if not {"movieId", "movieName"} <= set(header):
             raise InputError(
                 f"{path} has no columns movieId and movieName: give the file of ReDial"
             )
-        at, name_at = header.index("movieId"), header.index("movieName")
-        for line, row in rows:
-            if isinstance(row, str):
-                report.broken(path.name, line, row)
-            elif len(row) != len(header):
-                reason = f"it has {len(row)} columns, the header has {len(header)}"
-                report.broken(path.name, line, reason)
-            elif _is_bad(row[at] + row[name_at]):
-                report.broken(path.name, line, NOT_UTF8)
-            elif not row[at].strip() or (known := film(row[name_at])) is None:
-                report.broken(path.name, line, "it has no id or no name")
-            else:
-                films.setdefault(row[at].strip(), known)
+
+    films: dict[str, Film] = {}
+    line = 1
+    with opened(path) as raw:
+        try:
+            for line, row in csv_rows(raw, ".csv", check):
+                try:
+                    key, known = _listed(row)
+                except ValueError as e:
+                    report.broken(path.name, line, str(e))
+                else:
+                    films.setdefault(key, known)
+        except CANNOT_READ as e:
+            report.broken(path.name, line + 1, f"nothing can be read from here on: {e}")
     return films
 
 
-def _csv_rows(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as e:
-            yield reader.line_num, str(e)
-        except CANNOT_READ as e:
-            yield reader.line_num + 1, f"nothing can be read from here on: {e}"
-            return
-        else:
-            if row:
-                yield reader.line_num, row
-
-
-def _is_bad(text: str) -> bool:
+def _listed(row: Mapping[str, Any] | str) -> tuple[str, Film]:
+    """Id, title and year. Raises ValueError."""
+    if isinstance(row, str):
+        raise ValueError(row)
+    key, name = row["movieId"].strip(), row["movieName"]
     try:
-        text.encode()
+        (key + name).encode()
     except UnicodeEncodeError:
-        return True
-    return False
+        raise ValueError(NOT_UTF8) from None
+    if not key or (known := film(name)) is None:
+        raise ValueError("it has no id or no name")
+    return key, known
 
 
-# Films.
-
-
-def film(name: str | None) -> Film | None:
-    """Title and year of ``Title  (year)`` or ``Title, The (year)``; None for what is no name."""
-    name = " ".join((name or "").split())
-    dated = _YEAR.match(name)
-    title, year = (dated[1], int(dated[2])) if dated else (name, None)
-    if moved := _ARTICLE_LAST.match(title):
-        title = f"{moved[2]} {moved[1]}"
-    return (title, year) if fold(title) and title.lower() != "null" else None
+# Texts.
 
 
 def popularity(counts: Mapping[str, int]) -> dict[str, float]:

@@ -192,9 +192,7 @@ def write(
     Called again after whatever interruption, with the same source and options, it continues after
     the last whole shard, and the folder has the same bytes as one made in one go.
 
-    A source may have a method ``tables(split, after=None)`` beside ``items``, which gives pairs of
-    a ``pyarrow.Table`` (some columns of Item) and a cursor of JSON types; begun with the cursor as
-    ``after``, it goes on behind that table with its report restored. It is preferred to ``items``.
+    Where a source has ``tables`` (see ``Source``), the items are taken from there.
 
     Parameters
     ----------

@@ -16,18 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from llmrec.datasets.base import Report
-from llmrec.datasets.jsonl import opened
+from llmrec.datasets.base import Report, kept_items
+from llmrec.datasets.delimited import Ints, blocks
 from llmrec.errors import InputError
-from llmrec.records import NOT_UTF8, RawRow, columns_of, flaw, parsed
+from llmrec.records import NOT_UTF8, RawRow, columns_of, parsed
 from llmrec.titles import fold
 from llmrec.types import Example, Item
 
-__all__ = ["Imdb", "blocks"]
+__all__ = ["Imdb"]
 
-Ints = npt.NDArray[np.int64]
-
-_BLOCK = 16 << 20  # bytes read at once: a look-up of ids costs the same for each block
 _CHUNK = 4_096  # films held as Python objects
 _NOTHING = b"\\N"
 _ACTING = (b"actor", b"actress", b"self")
@@ -171,13 +168,7 @@ class Imdb:
         directors, cast = self._people(films.ids, report)
         rows = _records(films, _Enriched(directors, cast, self._titles(films.ids, report)))
         file = self._need("title.basics").name
-        for line, item in parsed(rows, columns_of(None)):
-            reason = item if isinstance(item, str) else flaw(item)
-            if reason is not None:
-                report.broken(file, line, reason)
-            elif not isinstance(item, str):
-                report.kept += 1
-                yield item
+        yield from kept_items(parsed(rows, columns_of(None)), file, report)
 
     def _films(self, report: Report) -> _Films:
         import pyarrow as pa
@@ -254,10 +245,10 @@ class Imdb:
         import pyarrow as pa
 
         names = self._file("name.basics")
-        read = (self._directors, self._cast) if names else ()
-        links = [_joined(list(links(films, report)), pa.binary()) for links in read]
-        links = links or [_joined((), pa.binary())] * 2
-        crew, cast = links
+        crew, cast = (
+            _joined(list(read(films, report)) if names else (), pa.binary())
+            for read in (self._directors, self._cast)
+        )
         first = _first(cast[0], cast[1], self._n_people)  # a film may lie across two blocks
         cast = (cast[0][first], cast[1][first], cast[2].take(first))
         known = _names_of(names, pa.concat_arrays([crew[2], cast[2]]).unique(), report)
@@ -476,104 +467,3 @@ def _further(names: Sequence[str], title: str) -> list[str] | None:
     if kept[:1] != [title] or len(kept) == 1:
         kept = [n for n in kept if n != title]
     return kept or None
-
-
-def blocks(
-    path: Path,
-    columns: Sequence[str],
-    report: Report,
-    *,
-    delimiter: str = "\t",
-    header: Sequence[str] | None = None,
-) -> Iterator[tuple[Any, Ints]]:
-    """A large table without quoting, ``.gz`` or plain, some megabytes at a time.
-
-    Gives pyarrow tables of binary ``columns`` and the line of each row. Rows with another number
-    of columns than the header are reported and left out.
-
-    Parameters
-    ----------
-    header: names of the columns of a file that does not begin with them.
-
-    Raises
-    ------
-    InputError: a file that cannot be read to its end, or has not the columns.
-    """
-    line = 1
-    for text in _whole_lines(path):
-        if header is None:
-            first, _, text = text.partition(b"\n")
-            header = first.decode("utf-8-sig", "replace").rstrip("\r").split(delimiter)
-            line = 2
-        missing = [c for c in columns if c not in header]
-        if missing:
-            raise InputError(f"{path} has no column {missing[0]!r}: it has {', '.join(header)}")
-        n = text.count(b"\n")
-        table, lines = _parsed(text, header, columns, delimiter, n), np.arange(line, line + n)
-        if table is None:
-            fitting, lines = _fitting(text, header, delimiter, line, path.name, report)
-            table = _parsed(fitting, header, columns, delimiter, len(lines))
-        line += n
-        if len(lines):
-            yield table, lines
-
-
-def _fitting(
-    text: bytes, header: Sequence[str], delimiter: str, line: int, file: str, report: Report
-) -> tuple[bytes, Ints]:
-    """The rows that fit the header, and their lines; the others are reported."""
-    rows, lines = [], []
-    for at, row in enumerate(text.split(b"\n")[:-1], line):
-        row = row.removesuffix(b"\r")
-        n_columns = row.count(delimiter.encode()) + 1
-        if n_columns == len(header) and b"\r" not in row:
-            rows.append(row + b"\n")
-            lines.append(at)
-        elif row:
-            reason = f"it has {n_columns} columns, the header has {len(header)}"
-            report.broken(file, at, "it has a stray \\r" if b"\r" in row else reason)
-    return b"".join(rows), np.array(lines, dtype=np.int64)
-
-
-def _parsed(
-    text: bytes, header: Sequence[str], columns: Sequence[str], delimiter: str, n_rows: int
-) -> Any:
-    """The columns of ``text``, or None if its rows do not all fit the header."""
-    import pyarrow as pa
-    from pyarrow import csv
-
-    if not n_rows:
-        return None
-    names = [str(header.index(c)) for c in columns]
-    try:
-        table = csv.read_csv(
-            pa.BufferReader(text),
-            csv.ReadOptions(
-                use_threads=False,
-                block_size=len(text) + 1,
-                column_names=[str(i) for i in range(len(header))],
-            ),
-            csv.ParseOptions(delimiter=delimiter, quote_char=False, ignore_empty_lines=False),
-            csv.ConvertOptions(
-                include_columns=names,
-                column_types=dict.fromkeys(names, pa.binary()),
-                strings_can_be_null=False,
-            ),
-        )
-    except pa.ArrowInvalid:
-        return None
-    return table.rename_columns(list(columns)) if table.num_rows == n_rows else None
-
-
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, cut where a line ends; the last line ends too."""
-    rest = b""
-    with opened(path) as raw:
-        while data := raw.read(_BLOCK):
-            cut = data.rfind(b"\n") + 1
-            if cut:
-                yield rest + data[:cut]
-                rest = b""
-            rest += data[cut:]
-    if rest:
-        yield rest + b"\n"

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import json
 import os
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from llmrec.datasets.base import PARTS, Report, part_of
+from llmrec.datasets.base import PARTS, Report, kept_items, part_of
+from llmrec.datasets.files import raw_rows, suffix_of
 from llmrec.errors import InputError
-from llmrec.records import NOT_UTF8, RawRow, columns_of, flaw, parsed
+from llmrec.records import columns_of, parsed, short
 from llmrec.types import Conversation, Example, Item, Message
 
-__all__ = ["EXAMPLE_FIELDS", "Kind", "Table", "opened", "raw_rows", "to_example"]
+__all__ = ["EXAMPLE_FIELDS", "Kind", "Table", "to_example"]
 
 Kind = Literal["auto", "items", "conversations"]
 _SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
@@ -33,7 +29,6 @@ EXAMPLE_FIELDS = (
 _TURNS = ("conversation", "messages", "conversations", "prompt")
 _ROLES = {"human": "user", "gpt": "assistant"}
 _PART = re.compile(r"(?:(train)|(validation|valid|val|dev)|(test))[-_.]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _PEEK = 20
 
 _Row = tuple[int, Mapping[str, Any]]
@@ -133,7 +128,7 @@ class Table:
                 "column', ...} what is where"
             )
         missing = [c for c in self._mapping.values() if c not in have]
-        if missing and _suffix(first) != ".jsonl":  # JSON lines may leave out what is empty
+        if missing and suffix_of(first) != ".jsonl":  # JSON lines may leave out what is empty
             raise InputError(f"{first} has no column {missing[0]!r}, it has {', '.join(have)}")
         return kind
 
@@ -158,16 +153,7 @@ class Table:
         columns = columns_of(self._mapping)
         seen: set[str] = set()
         for file, rows in self._rows(split, columns["id"], report):
-            for line, item in parsed(rows, columns):
-                reason = item if isinstance(item, str) else flaw(item)
-                if reason is None and not isinstance(item, str):
-                    if item.id not in seen:
-                        seen.add(item.id)
-                        report.kept += 1
-                        yield item
-                        continue
-                    reason = f"the id {item.id!r} was used before"
-                report.broken(file, line, str(reason))
+            yield from kept_items(parsed(rows, columns), file, report, seen)
 
     def _examples(self, split: str, report: Report) -> Iterator[Example]:
         columns = {name: self._mapping.get(name, name) for name in EXAMPLE_FIELDS}
@@ -186,22 +172,17 @@ class Table:
 
 def _files_of(path: Path) -> dict[str, list[Path]]:
     """The files of each part; a single file is part ""."""
-    if path.is_file() and _suffix(path) in _SUFFIXES:
+    if path.is_file() and suffix_of(path) in _SUFFIXES:
         return {"": [path]}
     parts: dict[str, list[Path]] = {part: [] for part in PARTS}
     for file in sorted(path.iterdir()) if path.is_dir() else ():
         found = _PART.match(file.name)
-        if found and file.is_file() and _suffix(file) in _SUFFIXES:
+        if found and file.is_file() and suffix_of(file) in _SUFFIXES:
             parts[tuple(PARTS)[int(found.lastindex or 1) - 1]].append(file)
     if not any(parts.values()):
         what = "holds no train, validation or test file" if path.is_dir() else "is no such file"
         raise InputError(f"{path} {what}: give {_FILES}, or a folder with train.jsonl and so on")
     return {part: files for part, files in parts.items() if files}
-
-
-def _suffix(path: Path) -> str:
-    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    return suffix if suffix != ".parquet" or path.suffix == suffix else ""
 
 
 def to_example(row: Mapping[str, Any]) -> Example:
@@ -248,14 +229,14 @@ def _messages(turns: Any, role: Literal["user", "assistant"]) -> list[Message]:
         return [_message(turn) for turn in listed]
     if isinstance(turns, str):  # which may well be JSON itself
         return [Message(role, turns)]
-    raise ValueError(f"its messages are {_short(turns)}: a list of messages is wanted")
+    raise ValueError(f"its messages are {short(turns)}: a list of messages is wanted")
 
 
 def _message(turn: Mapping[str, Any]) -> Message:
     role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
     if isinstance(content, (list, tuple)):  # parts, as vision models take them
         content = "".join(str(p["text"]) for p in content if isinstance(p, dict) and p.get("text"))
-    role = _ROLES.get(role, role) if isinstance(role, str) else _short(role)
+    role = _ROLES.get(role, role) if isinstance(role, str) else short(role)
     return Message(role, content, _ids("items", turn.get("items")))  # type: ignore[arg-type]
 
 
@@ -274,100 +255,11 @@ def _ids(name: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, (str, int)):
         value = re.split("[;|]", str(value))
     if not isinstance(value, (list, tuple, type(None))):
-        raise ValueError(f"{name} is {_short(value)}: a list of ids is wanted")
+        raise ValueError(f"{name} is {short(value)}: a list of ids is wanted")
     return tuple(_text(name, v) for v in value or () if v not in (None, ""))
 
 
 def _text(name: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise ValueError(f"{name} is {_short(value)}: a text is wanted")
+        raise ValueError(f"{name} is {short(value)}: a text is wanted")
     return str(value)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def raw_rows(path: Path) -> Iterator[RawRow]:
-    """The rows of a table with their lines, or why one cannot be read; by the file's suffix.
-
-    Raises
-    ------
-    InputError: a file that cannot be read to its end.
-    """
-    read = {".jsonl": _json_rows, ".parquet": _parquet_rows}.get(_suffix(path), _csv_rows)
-    return read(path)
-
-
-def _json_rows(path: Path) -> Iterator[RawRow]:
-    with opened(path) as raw:
-        for line, data in enumerate(raw, 1):
-            if not data.strip():
-                continue
-            try:
-                text = data.decode("utf-8-sig")
-                record = json.loads(text)
-                if "\\u" in text:  # it may write half of a surrogate pair, which is no text
-                    json.dumps(record, ensure_ascii=False).encode()
-            except UnicodeError:
-                yield line, NOT_UTF8
-            except (ValueError, RecursionError) as e:
-                yield line, f"it is not JSON: {e}"
-            else:
-                is_object = isinstance(record, dict)
-                yield line, record if is_object else f"it is no JSON object: {_short(record)}"
-
-
-def _csv_rows(path: Path) -> Iterator[RawRow]:
-    with opened(path) as raw:
-        # Bad bytes come through as lone surrogates, so that the one row they are in can be named.
-        text = io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="")
-        reader = csv.reader(text, delimiter="\t" if _suffix(path) == ".tsv" else ",")
-        header: list[str] = []
-        while True:
-            line = reader.line_num + 1
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as e:
-                yield line, f"{e} (read up to line {reader.line_num})"
-                continue
-            if not header:
-                header = [name.strip() for name in row]
-            elif len(row) == len(header):
-                is_text = not _SURROGATE.search("\n".join(row))
-                yield line, dict(zip(header, row, strict=True)) if is_text else NOT_UTF8
-            elif row:
-                yield line, f"it has {len(row)} columns, the header has {len(header)}"
-
-
-def _parquet_rows(path: Path) -> Iterator[RawRow]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    line = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(1_024, use_threads=False):
-                for at in range(batch.num_rows):
-                    line += 1
-                    try:
-                        row = batch.slice(at, 1).to_pylist()[0]
-                    except (ValueError, OverflowError) as e:
-                        yield line, f"it cannot be read: {e}"
-                    else:
-                        yield line, row
-    except (pa.ArrowException, OSError) as e:
-        raise InputError(f"{path} cannot be read to its end ({e}): get it again") from e
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked if it is a ``.gz``. Raises InputError if it ends too early."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as raw:
-            yield raw  # type: ignore[misc]
-    except (OSError, EOFError, zlib.error) as e:
-        raise InputError(f"{path} cannot be read to its end ({e}): get it again") from e

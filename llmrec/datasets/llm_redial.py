@@ -20,16 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from llmrec.datasets.base import PARTS, Report, part_of
-from llmrec.datasets.dialogues import (
-    CANNOT_READ,
-    Film,
-    beside,
-    film,
-    json_lines,
-    open_bytes,
-    popularity,
-    small_json,
-)
+from llmrec.datasets.dialogues import popularity
+from llmrec.datasets.files import CANNOT_READ, beside, json_lines, opened, small_json
+from llmrec.datasets.film_names import Film, film
 from llmrec.errors import InputError
 from llmrec.records import NOT_UTF8
 from llmrec.titles import fold
@@ -150,7 +143,7 @@ class LlmRedial:
         catalog = _Titles.read(self._titles, self._domain, Report())
         index = _Index(self._texts, report)
         seen: set[int] = set()
-        with open_bytes(self._texts) as texts:
+        with opened(self._texts) as texts:
             for user in self._records(split, report):
                 for case in user.cases:
                     if case.id in seen:
@@ -320,7 +313,7 @@ class _Index:
     def __init__(self, path: Path, report: Report) -> None:
         digits = array("q")
         at = line = 0
-        with open_bytes(path) as raw:
+        with opened(path) as raw:
             try:
                 while data := raw.readline(MAX_BYTES):
                     line += 1

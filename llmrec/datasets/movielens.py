@@ -11,21 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from llmrec.datasets.base import PARTS, Report, part_of
-from llmrec.datasets.imdb import blocks
-from llmrec.datasets.jsonl import opened, raw_rows
+from llmrec.datasets.base import PARTS, Report, kept_items, part_of
+from llmrec.datasets.delimited import Ints, blocks
+from llmrec.datasets.files import opened, raw_rows
+from llmrec.datasets.film_names import parse_title
 from llmrec.errors import InputError
-from llmrec.records import RawRow, columns_of, flaw, parsed
+from llmrec.records import RawRow, columns_of, parsed
 from llmrec.types import Conversation, Example, Item
 
-__all__ = ["MovieLens", "Title", "parse_title"]
+__all__ = ["MovieLens"]
 
-Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 # Genres under other names than the embedded catalogue's; IMAX says how a film is shown.
@@ -38,62 +38,6 @@ _RATING_COLUMNS = ("userId", "movieId", "rating", "timestamp")
 _DAT_COLUMNS = ("userId", "", "movieId", "", "rating", "", "timestamp")
 
 _ID = re.compile(r"[0-9]{1,15}")
-_YEAR = re.compile(r"\((\d{4})(?:\s*[-–]\s*(?:\d{4})?)?\)$")
-_GOES_ON = re.compile(r"(?:\bOr|[:,-])$")  # as in "Birdman: Or (The Unexpected Virtue of ...)"
-_AKA = re.compile(r"^a\.?k\.?a\.?:?\s+", re.IGNORECASE)
-_LAST_ARTICLE = re.compile(
-    r"^(.*\S),\s+(The|An?|Les?|La|L'|El|Los|Las|Il|Lo|Gli|I|Der|Die|Das|Den?|Det|Het|Un|Una|Une"
-    r"|Uno|Ein|Eine|Os?|As|Um|Uma|En|Ett?)$",
-    re.IGNORECASE,
-)
-
-
-class Title(NamedTuple):
-    """A title taken apart. ``others``: what else it is called in English."""
-
-    title: str
-    year: int | None = None
-    original: str = ""
-    others: tuple[str, ...] = ()
-
-
-def parse_title(text: str) -> Title:
-    """Take a title of MovieLens apart.
-
-    "City of God (Cidade de Deus) (2002)" gives the original title, "(a.k.a. ...)" another one,
-    and "Matrix, The" its article back. Of several originals the last counts.
-    """
-    text, year, original, others = text.strip(), None, "", []
-    if dated := _YEAR.search(text):
-        text, year = text[: dated.start()].strip(), int(dated[1])
-    while found := _last_aside(text):
-        text, aside = found
-        if known := _AKA.match(aside):
-            others.append(_article_first(aside[known.end() :]))
-        elif aside and not original:
-            original = _article_first(aside)
-        elif aside:
-            others.append(_article_first(aside))
-    return Title(_article_first(text), year, original, tuple(reversed(others)))
-
-
-def _last_aside(text: str) -> tuple[str, str] | None:
-    """What stands before the parentheses at the end, and inside of them."""
-    depth, at = 0, len(text)
-    while at and (depth or at == len(text)):
-        at -= 1
-        depth += {")": 1, "(": -1}.get(text[at], 0)
-    before = text[:at].rstrip()
-    if depth or not text.endswith(")") or not before or _GOES_ON.search(before):
-        return None
-    return before, text[at + 1 : -1].strip()
-
-
-def _article_first(text: str) -> str:
-    moved = _LAST_ARTICLE.match(text)
-    if not moved:
-        return text
-    return f"{moved[2]}{'' if moved[2].endswith(chr(39)) else ' '}{moved[1]}"
 
 
 @dataclass(frozen=True)
@@ -185,12 +129,12 @@ class MovieLens:
     def imdb_ids(self) -> dict[str, str]:
         """From ids of films to IMDb's (``tt0114709``), as far as ``links.csv`` tells."""
         links = self.path / "links.csv"
-        rows = [row for _, row in raw_rows(links)] if links.is_file() else []
-        return {
-            str(int(row["movieId"])): f"tt{int(row['imdbId']):07d}"
-            for row in rows
-            if not isinstance(row, str) and _is_id(row.get("movieId")) and _is_id(row.get("imdbId"))
-        }
+        found: dict[str, str] = {}
+        for _, row in raw_rows(links) if links.is_file() else ():
+            if isinstance(row, str) or not all(_is_id(row.get(c)) for c in ("movieId", "imdbId")):
+                continue
+            found.setdefault(str(int(row["movieId"])), f"tt{int(row['imdbId']):07d}")
+        return found
 
     def _films(self, report: Report) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Lines and rows of the films, each id once; ids are whole numbers."""
@@ -229,13 +173,7 @@ class MovieLens:
                 known = {"popularity": math.log1p(n) / most, "keywords": keywords.get(film["id"])}
                 yield line, _fields(film) | rated | known
 
-        for line, item in parsed(rows(), columns_of(None)):
-            reason = item if isinstance(item, str) else flaw(item)
-            if reason is not None:
-                report.broken(self._movies.name, line, reason)
-            elif not isinstance(item, str):
-                report.kept += 1
-                yield item
+        yield from kept_items(parsed(rows(), columns_of(None)), self._movies.name, report)
 
     def _keywords(self, ids: Ints, report: Report) -> dict[str, list[str]]:
         """The most used tags of each film, as far as several users agree on them."""

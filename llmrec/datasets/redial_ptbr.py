@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from llmrec.datasets.dialogues import Dialogues, Said, json_lines, mentioned, said, split_named
+from llmrec.datasets.dialogues import Dialogues, Said, mentioned, said, split_named
+from llmrec.datasets.files import arrow_rows, json_lines
 from llmrec.errors import InputError
-from llmrec.records import NOT_UTF8, RawRow
+from llmrec.records import RawRow
 
 __all__ = ["RedialPtbr"]
 
@@ -127,13 +128,8 @@ def _table(file: Path) -> Iterator[RawRow]:
         except (pa.ArrowException, OSError) as e:
             raise InputError(f"{file} cannot be read as {file.suffix[1:]}: {e}") from None
         try:
-            for batch in batches:
-                for i in range(batch.num_rows):
-                    at += 1
-                    try:
-                        yield at, batch.slice(i, 1).to_pylist()[0]
-                    except ValueError as e:
-                        yield at, NOT_UTF8 if isinstance(e, UnicodeDecodeError) else str(e)
+            for at, row in arrow_rows(batches):
+                yield at, row
         except (pa.ArrowException, OSError) as e:
             yield at + 1, f"nothing can be read from here on: {e}"
 

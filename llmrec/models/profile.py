@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -26,11 +27,13 @@ class Profile:
     detail: "full" prompts explain the task, "brief" ones are for a model trained on it and tell
         it what was understood, "turns" ones tell it what was said.
     writes: whether the model writes the prose of a reply; else sentences are filled.
+    taste: how much the model's opinion of a title counts beside the other signals of a ranking.
     """
 
     lead: Literal["rules", "model", "rules-only"] = "model"
     detail: Literal["full", "brief", "turns"] = "full"
     writes: bool = True
+    taste: float = 0.25
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -43,6 +46,9 @@ class Profile:
                 raise ModelError(
                     f"the profile has {name} {value!r}: use {' or '.join(map(repr, allowed))}"
                 )
+
+        if type(self.taste) not in (int, float) or not 0 <= self.taste < math.inf:
+            raise ModelError(f"the profile has taste {self.taste!r}: use a number, 0 or more")
 
     @classmethod
     def read(

@@ -30,6 +30,7 @@ from llmrec.training.trainer import Metric, make_trainer, run_trainer
 __all__ = ["base_named", "measure_steps", "tune", "used_as"]
 
 RECORD = "training.json"
+TASTE = 4.0  # on ReDial, where popularity's weight is 1.5; more changes little
 # Moved in last, in this order: without the first of them nothing can be loaded.
 _LAST = ("adapter_config.json", "config.json", "README.md", RECORD)
 
@@ -111,9 +112,10 @@ def used_as(profile: Profile, options: TuningOptions) -> Profile:
     """How a model of this profile is to be used once it is tuned so."""
     if options.task in ("recommend", "preferences"):
         profile = dataclasses.replace(profile, detail=options.detail)  # type: ignore[arg-type]
-    if options.task == "recommend" and profile.lead == "rules":
+    if options.task == "recommend":
         # The lists were learnt after what the rules understood, and other tasks may be forgotten.
-        profile = dataclasses.replace(profile, lead="rules-only")
+        lead = "rules-only" if profile.lead == "rules" else profile.lead
+        profile = dataclasses.replace(profile, lead=lead, taste=TASTE)
     if options.task in ("reply", "chat"):
         profile = dataclasses.replace(profile, writes=True)
     return profile
