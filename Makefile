@@ -9,7 +9,7 @@ READY_ALL := .venv/.all-$(KEY)
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test check lint test-all bench
+.PHONY: help demo test check lint test-all bench walkthrough
 .NOTPARALLEL:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make check     format, lint and types, then the tests'
 	@echo 'make test-all  the slow tests too'
 	@echo 'make bench     every measurement of benchmarks/'
+	@echo 'make walkthrough DATA=redial   prepare, tune, evaluate, push, reload: with times'
 	@echo 'Another Python: make demo PYTHON=/path/to/python3'
 
 demo: $(READY_DEMO)
@@ -38,6 +39,9 @@ check: lint test
 
 bench: $(READY_TEST)
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script"; done
+
+walkthrough: $(READY_TEST)
+	$(PY) tests/walkthrough.py --data $(DATA) $(ARGS)
 
 $(READY_DEMO):
 	@sh .ci/install -e '.[demo]'

@@ -1,7 +1,7 @@
 """Walk the whole way once: prepare, tune, evaluate, push, reload, recommend; print the times.
 
     python tests/walkthrough.py --data ../shared/data/redial
-    python tests/walkthrough.py --data ../shared/data/redial --max-steps 20 --limit 40
+    python tests/walkthrough.py --data ../shared/data/redial --rows 500 --max-steps 20 --limit 40
 
 Every step is the command that a user would type. The Hub is one on this machine
 (`tests/loopback_hub.py`), spoken to by the real client; all else is as it is everywhere.
@@ -44,7 +44,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="the folder of ReDial")
     parser.add_argument("--work", type=Path, help="keep everything in this folder")
     parser.add_argument("--max-steps", type=int, help="of the tuning")
-    parser.add_argument("--limit", type=int, help="of the validation examples")
+    parser.add_argument("--rows", type=int, help="training texts at most")
+    parser.add_argument("--limit", type=int, help="validation examples at most")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads")
     return parser
 
@@ -60,6 +61,8 @@ def commands(args: argparse.Namespace, work: Path) -> list[tuple[str, list[str]]
         each = str(max(1, args.max_steps // 2))
         tune += ["--max-steps", str(args.max_steps), "--evaluate-every", each]
         tune += ["--save-every", each]
+    if args.rows:
+        tune += ["--limit", str(args.rows)]
     if args.limit:
         tune += ["--validation-limit", str(args.limit)]
         evaluate += ["--limit", str(args.limit)]
