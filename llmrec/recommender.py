@@ -650,9 +650,10 @@ class Recommender:
     def _nearest(self, item: Item, named: Sequence[Item]) -> Item | None:
         if not named:
             return None
-        row = self.catalog.rows([item.id])
-        to_item = self._content.to(row)
-        return max(named, key=lambda n: float(to_item[self.catalog.rows([n.id])[0]]))
+        to_item = self._content.to(self.catalog.rows([item.id]))
+        likeness = to_item[self.catalog.rows([n.id for n in named])]
+        best = int(likeness.argmax())
+        return named[best] if likeness[best] > 0 else None
 
     # -- prose --------------------------------------------------------------------------------
 
