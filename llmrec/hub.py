@@ -25,7 +25,7 @@ from llmrec.errors import HubError, InputError
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
 
-__all__ = ["Kind", "clear_error", "pull", "push_folder"]
+__all__ = ["Kind", "clear_error", "pull", "push_folder", "ready_to_push"]
 
 Kind = Literal["model", "dataset", "space"]
 _T = TypeVar("_T")
@@ -115,6 +115,18 @@ _BY_NETWORK = {
     "RemoteProtocolError": "the connection to {endpoint} broke: try again",
     "ConnectionError": "nothing answers at {endpoint}: check the network, or HF_ENDPOINT",
 }
+
+
+def ready_to_push(repo_id: str, *, kind: Kind = "model") -> None:
+    """Whether a push could begin, to be asked before hours of work; the Hub is not asked.
+
+    Raises
+    ------
+    InputError: the name or the kind cannot be used.
+    HubError: there is no token, or HF_HUB_OFFLINE is set.
+    """
+    _check(repo_id, kind, owned=True)
+    _login(repo_id, kind)
 
 
 def push_folder(

@@ -412,6 +412,20 @@ def test_without_a_hub_or_a_token_it_is_said_at_once(
     assert hub.repos == {}
 
 
+def test_a_push_that_could_not_begin_is_refused_before_the_work(
+    hub: LoopbackHub, tmp_path: Path
+) -> None:
+    code = """
+        from train.lora import main
+        flags = ["--config", "embedded", "--data", "nowhere", "--push-to-hub"]
+        print(main([*flags, "me/name"]), main([*flags, "name"]))
+    """
+    done = run_client(dedent(code), hub, tmp_path / "home", HF_TOKEN="")
+    assert done.stdout == "1 1\n"
+    assert "lora: there is no token for the Hub to push me/name with" in done.stderr
+    assert "lora: 'name' is no name of a repository" in done.stderr
+
+
 # What needs no server.
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from llmrec.errors import InputError, LLMRecError
-from llmrec.hub import push_folder
+from llmrec.hub import push_folder, ready_to_push
 from llmrec.training.exporting import ExportOptions, export
 
 
@@ -79,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = ExportOptions(**flags)
         if ollama and not options.gguf:
             raise InputError("ollama needs a GGUF file: ask for one, as in --gguf q8_0")
+        if repo:
+            ready_to_push(repo)
         print(report(export(options, out)))
         if repo:
             print(push_folder(out, repo, private=private or None))

@@ -26,6 +26,7 @@ from llmrec.catalog import Catalog
 from llmrec.datasets.folder import META, Folder
 from llmrec.errors import InputError, LLMRecError
 from llmrec.evaluation import recall
+from llmrec.hub import push_folder, ready_to_push
 from llmrec.models.local import LocalModel
 from llmrec.recommender import Recommender
 from llmrec.training.examples import Row, make_rows
@@ -140,6 +141,8 @@ def run(options: TuningOptions) -> None:
             f"the base model is the folder {options.model}, which others do not have: "
             "name it as the Hub does with --base-id, or leave --push-to-hub out"
         )
+    if options.push_to_hub and not options.dry_run:
+        ready_to_push(options.push_to_hub)
     lost: Counter[str] = Counter()
     train = rows_of(options, "train", options.limit, lost)
     held = rows_of(options, "validation", options.validation_limit, lost)
@@ -168,8 +171,6 @@ def run(options: TuningOptions) -> None:
         before = f"{m['before']['value']:.3f} -> " if m["before"] else ""
         print(f"{m['name']} {before}{m['value']:.3f} (n {m['n']:,}{interval})")
     if options.push_to_hub:
-        from llmrec.hub import push_folder
-
         left = ("checkpoints/*", "tensorboard/*", "trackio/*")
         private = options.private or None
         print(push_folder(options.out, options.push_to_hub, private=private, ignore=left))

@@ -25,6 +25,7 @@ from llmrec.datasets import FORMATS, load
 from llmrec.datasets.folder import Folder, write
 from llmrec.datasets.rows import FILE_FORMATS, TABLES
 from llmrec.errors import InputError, LLMRecError
+from llmrec.hub import push_folder, ready_to_push
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -91,6 +92,8 @@ def build_catalog(folder: Folder, path: Path) -> None:
 def run(args: argparse.Namespace) -> None:
     """Do what the options say. Raises LLMRecError."""
     options = options_of(args.reader, args.option, args.seed)
+    if args.push_to_hub:
+        ready_to_push(args.push_to_hub, kind="dataset")
     summary = write(
         load(args.reader, args.path, **options),
         args.out,
@@ -106,8 +109,6 @@ def run(args: argparse.Namespace) -> None:
     if args.catalog:
         build_catalog(summary.folder, args.catalog)
     if args.push_to_hub:
-        from llmrec.hub import push_folder
-
         private = args.private or None
         print(push_folder(args.out, args.push_to_hub, kind="dataset", private=private))
     if any(summary.folder.counts.get("examples", {}).values()):
