@@ -201,6 +201,19 @@ def test_conversations_descriptions_and_answers(data: Path, tmp_path: Path) -> N
     )
 
 
+def test_every_turn_of_the_assistant_in_a_file_is_learnt(tmp_path: Path) -> None:
+    said = [("system", "S"), ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
+    talk = [{"role": role, "content": content} for role, content in said]
+    file = tmp_path / "talk.jsonl"
+    file.write_text("\n".join(json.dumps({"messages": talk, "id": i}) for i in range(30)))
+    rows = [
+        r for split in ("train", "validation", "test") for r in make_rows(file, split, task="chat")
+    ]
+    assert len(rows) == 60
+    messages = [Message(role, content) for role, content in said]  # type: ignore[arg-type]
+    assert rows[:2] == [Row(tuple(messages[:2]), ("b",)), Row(tuple(messages[:4]), ("d",))]
+
+
 def test_roles_are_composed_from_phrasings() -> None:
     rows = list(make_rows(None, task="preferences", detail="brief", limit=5))
     assert [r.prompt[0].content for r in rows] == ["roles"] * 5

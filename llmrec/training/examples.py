@@ -114,8 +114,9 @@ def make_rows(
         "answer" the file of ``train/synthesize_qa.py``; for "preferences" nothing: its texts are
         composed from phrasings.
     task: "recommend" (a list of titles), "reply" (the human's words, films given), "chat" (the
-        conversation as it is), "describe" (a description from a title), "answer" (a question
-        about a record), "preferences" (the role of each name in a message).
+        conversation as it is; of a file, every turn of the assistant), "describe" (a description
+        from a title), "answer" (a question about a record), "preferences" (the role of each name
+        in a message).
     targets: of "recommend"; see ``target_list``.
     style: of "describe" and "answer"; see ``answer_prompt``.
     language: of replies, descriptions and answers whose rows do not say.
@@ -145,7 +146,7 @@ def make_rows(
     elif task == "chat" and Path(data).is_file():
         from llmrec.datasets import load
 
-        rows = _chat_rows(load("jsonl", data).examples(split), lost)
+        rows = _chat_rows(_every_turn(load("jsonl", data).examples(split)), lost)
     else:
         from llmrec.datasets.folder import Folder
 
@@ -212,6 +213,16 @@ def _reply_rows(folder: Folder, split: str, language: str, dropped: Counter[str]
         spoken = Preferences(language=example.conversation.language or language)
         chosen = [items[i] for i in example.relevant if i in items]
         yield Row(reply_prompt(example.conversation, spoken, chosen), (example.reply,))
+
+
+def _every_turn(examples: Iterable[Example]) -> Iterator[Example]:
+    """Whole conversations as one example for each turn of the assistant."""
+    for example in examples:
+        said = example.conversation.messages
+        for n, m in enumerate(said):
+            if n and m.role == "assistant":
+                yield Example(Conversation(said[:n]), reply=m.content)
+        yield example
 
 
 def _chat_rows(examples: Iterable[Example], dropped: Counter[str]) -> Iterator[Row]:
