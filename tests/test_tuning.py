@@ -686,7 +686,7 @@ def test_what_is_published_tells_nothing_of_the_machine(
     ("task", "before", "after"),
     [
         ("recommend", Profile("rules", "brief", False), Profile("rules-only", "full", False, 4.0)),
-        ("recommend", Profile("model", "turns", True), Profile("model", "full", True, 4.0)),
+        ("recommend", Profile("model", "turns", True), Profile("rules", "full", True, 4.0)),
         ("reply", Profile("rules", "brief", False), Profile("rules", "brief", True)),
         ("answer", Profile("rules", "brief", False), Profile("rules", "brief", False)),
     ],

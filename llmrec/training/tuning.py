@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from llmrec.training.trainer import Metric, make_trainer, run_trainer
 
 __all__ = ["base_named", "measure_steps", "tune", "used_as"]
 
+Lead = Literal["rules", "rules-only"]
 RECORD = "training.json"
 TASTE = 4.0  # on ReDial, where popularity's weight is 1.5; more changes little
 # Moved in last, in this order: without the first of them nothing can be loaded.
@@ -114,7 +115,7 @@ def used_as(profile: Profile, options: TuningOptions) -> Profile:
         profile = dataclasses.replace(profile, detail=options.detail)  # type: ignore[arg-type]
     if options.task == "recommend":
         # The lists were learnt after what the rules understood, and other tasks may be forgotten.
-        lead = "rules-only" if profile.lead == "rules" else profile.lead
+        lead: Lead = "rules" if profile.lead == "model" else "rules-only"
         profile = dataclasses.replace(profile, lead=lead, taste=TASTE)
     if options.task in ("reply", "chat"):
         profile = dataclasses.replace(profile, writes=True)
