@@ -81,8 +81,8 @@ def walk(args: argparse.Namespace, work: Path, env: Mapping[str, str]) -> int:
     """Do every step; the first exit status that is not 0, or 0."""
     times = []
     for name, command in commands(args, work):
-        shown = command if command[0] != "-c" else ["-c", "'...'", *command[2:]]
-        print(f"\n$ python {shlex.join(shown)}", flush=True)
+        shown = shlex.join(command) if command[0] != "-c" else f"-c '...' {shlex.join(command[2:])}"
+        print(f"\n$ python {shown}", flush=True)
         began = time.perf_counter()
         status = subprocess.run([sys.executable, *command], cwd=ROOT, env=env, check=False)
         times.append((name, time.perf_counter() - began))
