@@ -27,7 +27,7 @@ from llmrec import Recommender
 from llmrec.recommender import Grounding
 from llmrec.types import LANGUAGES, Conversation, Message
 
-REQUESTS = Path(__file__).resolve().parents[1] / "eval" / "understanding"
+REQUESTS = Path(__file__).resolve().parents[1] / "eval" / "messages"
 WAYS: tuple[Grounding, ...] = ("constrained", "match")
 
 
