@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -311,6 +312,26 @@ def test_the_login_of_the_hub_is_not_for_strangers(
     quick(server, model=None).generate([HELLO])
     assert len(server.requests) == 2
     assert "hf_mine" not in str([r.headers for r in server.requests])
+
+
+@pytest.mark.parametrize(
+    ("address", "given"),
+    [
+        ("https://router.huggingface.co/v1", True),
+        ("https://abc.us-east-1.aws.endpoints.huggingface.cloud/v1", True),
+        ("http://router.huggingface.co/v1", False),  # anyone on the way could read it
+        ("https://someone-app.hf.space/v1", False),
+        ("https://huggingface.co.example.org/v1", False),
+        ("https://nothuggingface.co/v1", False),
+    ],
+)
+def test_the_login_goes_to_hugging_face_alone(
+    address: str, given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    monkeypatch.delenv("LLMREC_API_KEY", raising=False)
+    with contextlib.closing(Endpoint(address)._client()) as client:
+        assert (client.token == "hf_mine") is given
 
 
 def test_the_only_model_of_a_server_is_taken(server: Server) -> None:

@@ -33,7 +33,7 @@ _NO_KEY = "none"  # sent where no key is, so that the login of the Hub never goe
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _TELLING = (401, 403, 429, 503)  # others mean that a server does not tell what it serves
 _LONGEST_WAIT = 120.0  # seconds that a server may ask us to wait
-_OUR_HOSTS = ("huggingface.co", "huggingface.cloud", "hf.space")
+_OUR_HOSTS = ("huggingface.co", "huggingface.cloud")  # not hf.space: anyone has a Space there
 _TOO_LONG = re.compile(
     r"context.{0,9}(length|window|size)|too long|too many tokens|maximum.{0,20}(length|tokens)"
     r"|tokens.{0,40}must be <=",
@@ -254,7 +254,8 @@ class Endpoint:
     def _key(self) -> str:
         if key := os.environ.get(KEY):
             return key
-        host = urlsplit(self._url or "https://huggingface.co").hostname or ""
+        address = urlsplit(self._url or "https://huggingface.co")
+        host = address.hostname if address.scheme == "https" and address.hostname else ""
         if any(host == ours or host.endswith("." + ours) for ours in _OUR_HOSTS):
             from huggingface_hub import get_token
 
