@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing", "restore"]
+__all__ = ["public_name", "replacing", "restore"]
 
 _STALE_S = 3_600.0
 
@@ -42,6 +42,12 @@ def replacing(target: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
         restore(target)
+
+
+def public_name(path: str) -> str:
+    """A path as it may be published: of one that leads out of the working folder, its name."""
+    out = Path(path).is_absolute() or ".." in Path(path).parts or path.startswith("~")
+    return Path(path).name if out else path
 
 
 def restore(target: Path) -> None:

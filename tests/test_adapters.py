@@ -12,6 +12,7 @@ import tiny
 import world
 
 from llmrec.errors import ModelError
+from llmrec.folders import public_name
 from llmrec.models.files import find_file
 from llmrec.models.local import EMBEDDED, EMBEDDED_NAME, LocalModel
 from llmrec.models.profile import Profile
@@ -92,3 +93,17 @@ def test_titles_are_told_apart_by_their_years() -> None:
     titles = ["It", "Heat", "It", "It", "Up"]
     years = [1990, 1995, 2017, None, 2009]
     assert told_apart(titles, years) == ["It (1990)", "Heat", "It (2017)", "It", "Up"]
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("runs/redial", "runs/redial"),
+        ("me/name", "me/name"),
+        ("/home/me/runs/redial", "redial"),
+        ("../secret/redial", "redial"),
+        ("~/redial", "redial"),
+    ],
+)
+def test_a_path_that_leads_out_is_published_by_its_name(path: str, shown: str) -> None:
+    assert public_name(path) == shown

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmrec.errors import InputError, ModelError
-from llmrec.folders import replacing
+from llmrec.folders import public_name, replacing
 from llmrec.models.files import find_file
 from llmrec.models.local import EMBEDDED_NAME, LocalModel
 from llmrec.models.profile import Profile
@@ -87,7 +87,8 @@ def export(options: ExportOptions, out: Path) -> dict[str, Any]:
     adapter = _adapter_folder(options.adapter) if options.adapter else None
     base, revision = _base(options.base, adapter)
     local = _load(options, base, revision)
-    record = {k: v for k, v in dataclasses.asdict(options).items() if v} | {"base": base}
+    given = {k: v for k, v in dataclasses.asdict(options).items() if v} | {"base": base}
+    record = {k: public_name(v) if isinstance(v, str) else v for k, v in given.items()}
     with replacing(out) as part, tempfile.TemporaryDirectory(dir=part) as temporary:
         # The converter names what it writes after the folder that it reads.
         name = base if options.lora_gguf else options.adapter or base

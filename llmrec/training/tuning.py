@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from llmrec._version import __version__
+from llmrec.folders import public_name
 from llmrec.models.local import EMBEDDED_NAME, LocalModel
 from llmrec.models.profile import Profile
 from llmrec.training.card import adapter_card, hub_id_of
@@ -208,14 +209,9 @@ def base_named(options: TuningOptions, local: LocalModel | None = None) -> tuple
 
 def _told(options: TuningOptions) -> TuningOptions:
     """The options without what they tell of this machine: of paths that lead out, the name."""
-
-    def told(value: str) -> str:
-        path = Path(value)
-        out = path.is_absolute() or ".." in path.parts or value.startswith("~")
-        return path.name if out else value
-
     names = ("data", "out", "model", "chat_template_from")
-    paths: dict[str, Any] = {n: told(v) for n in names if (v := getattr(options, n))}
+    given = {n: getattr(options, n) for n in names}
+    paths: dict[str, Any] = {n: public_name(v) for n, v in given.items() if v}
     return dataclasses.replace(options, **paths)
 
 
