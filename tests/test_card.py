@@ -191,6 +191,7 @@ def test_all_that_was_recorded_stands_on_the_card() -> None:
     assert "runs/data" not in card
     assert "broken" not in card
     assert "expect less" in card
+    assert "Recall@k is the share of the items that the human recommended" in card
     assert "A figure without an interval may be chance." in card
 
 

@@ -33,6 +33,11 @@ _ASKING = {
     "es": "una comedia de los años 90",
     "en": "a comedy from the nineties",
 }
+_RECALL = (
+    "Recall@k is the share of the items that the human recommended which the model's own ranking "
+    "of the whole catalogue has among its first k; what was mentioned before is in neither. "
+    "Intervals are by bootstrap over dialogues."
+)
 _UNMEASURED = (
     "fairness between groups of people, harmful replies, and what users think of it",
     "languages and kinds of items that the data do not have",
@@ -389,7 +394,9 @@ def _measured(record: Mapping[str, Any]) -> list[str]:
     figures = table([head[i] for i in kept], [[c[i] for i in kept] for c in cells])
     commands = dict.fromkeys(str(row["command"]).strip() for row in rows if row.get("command"))
     reprint = ["These commands print it again:", block("\n".join(commands), "bash")]
-    return ["## Measured", figures, *(reprint if commands else [])]
+    recall = any(str(row["name"]).lower().startswith("recall@") for row in rows)
+    said = [_RECALL] if recall else []
+    return ["## Measured", figures, *said, *(reprint if commands else [])]
 
 
 def _limits(record: Mapping[str, Any]) -> list[str]:
