@@ -1,4 +1,4 @@
-"""Folders hides how a folder is built beside an old one and takes its place whole or not at all."""
+"""Folders hides how a folder or file takes the place of an old one whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["public_name", "replacing", "restore"]
+__all__ = ["public_name", "replacing", "restore", "write_whole"]
 
 _STALE_S = 3_600.0
 
@@ -42,6 +42,14 @@ def replacing(target: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
         restore(target)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.part")
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(file)
 
 
 def public_name(path: str) -> str:

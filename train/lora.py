@@ -14,7 +14,6 @@ would take. `docs/tuning.md` is the guide.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +30,7 @@ from llmrec.models.local import LocalModel
 from llmrec.recommender import Recommender
 from llmrec.training.examples import Row, make_rows
 from llmrec.training.options import TuningOptions
-from llmrec.training.preparing import estimate, prepare, steps_of
+from llmrec.training.preparing import estimate, is_first, prepare, processes, steps_of
 from llmrec.training.tuning import base_named, measure_steps, tune, used_as
 
 
@@ -63,8 +62,7 @@ def rows_of(options: TuningOptions, split: str, limit: int | None, lost: Counter
         seed=options.seed,
         dropped=lost,
     )
-    first = os.environ.get("RANK", "0") == "0"
-    return list(tqdm(rows, desc=f"{split} texts", unit="text", disable=not first))
+    return list(tqdm(rows, desc=f"{split} texts", unit="text", disable=not is_first()))
 
 
 def recall_of(options: TuningOptions) -> Callable[[LocalModel], Mapping[str, float]]:
@@ -105,11 +103,11 @@ def show_plan(
     tokens = sum(len(s["input_ids"]) for s in texts)
     answers = sum(sum(label != -100 for label in s["labels"]) for s in texts)
     rows = sum(len(s["seq_lengths"]) for s in texts)
-    a_step = options.batch_size * options.accumulation * int(os.environ.get("WORLD_SIZE", "1"))
+    a_step = options.batch_size * options.accumulation * processes()
     lost = lost + prepared.dropped
     memory = estimate(prepared, options)
     seconds = measure_steps(prepared, options)[-1]
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first():
         return
     for name, value in {
         "model": f"{prepared.local.name}, {prepared.precision}, quantization "
@@ -132,7 +130,6 @@ def show_plan(
 
 def run(options: TuningOptions) -> None:
     """Do what the options say. Raises LLMRecError."""
-    first = os.environ.get("RANK", "0") == "0"
     if not options.data and options.task != "preferences":
         raise InputError("no data are given: name with --data a folder that train/prepare.py wrote")
     adapter = options.method == "lora"
@@ -155,9 +152,9 @@ def run(options: TuningOptions) -> None:
         held,
         metric=recall_of(options) if options.best_by == "recall@10" else None,
         about=about(options, lost),
-        say=print if first else lambda text: None,
+        say=print if is_first() else lambda text: None,
     )
-    if not first:
+    if not is_first():
         return
     cost, loss = record["cost"], record["loss"]
     print(

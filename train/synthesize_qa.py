@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 from llmrec.building import read_parquet
 from llmrec.catalog import Catalog
 from llmrec.errors import InputError, LLMRecError
+from llmrec.folders import write_whole
 from llmrec.models import Endpoint, LanguageModel, LocalModel
 from llmrec.records import flaw, read_csv, read_jsonl
 from llmrec.training.synthesis import (
@@ -106,9 +106,7 @@ def write_report(args: argparse.Namespace, report: SynthesisReport) -> None:
     """Put the options and what came of them beside the pairs."""
     path = args.out.with_name(args.out.name + ".report.json")
     options = {name: str(v) if isinstance(v, Path) else v for name, v in vars(args).items()}
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps({"options": options, "report": report.to_dict()}, indent=1) + "\n")
-    os.replace(part, path)
+    write_whole(path, json.dumps({"options": options, "report": report.to_dict()}, indent=1))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

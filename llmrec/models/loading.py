@@ -23,6 +23,7 @@ __all__ = [
     "load_adapter",
     "load_model",
     "need",
+    "said_base",
     "source_of",
 ]
 
@@ -180,17 +181,23 @@ def base_of(
     file = find("adapter_config.json")
     if file is None or find("config.json") is not None:
         return None, None
-    try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-        base, base_revision = said["base_model_name_or_path"], said.get("revision")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        base = base_revision = None
-    if not isinstance(base, str) or not base:
+    base, base_revision = said_base(file)
+    if not base:
         raise ModelError(
             f"the adapter {name} does not name its base model: "
             "give the base first, and it as adapter=..."
         )
     return base, base_revision
+
+
+def said_base(adapter_config: Path) -> tuple[str, str | None]:
+    """The base and its revision that ``adapter_config.json`` names; ("", None) if it does not."""
+    try:
+        said = json.loads(adapter_config.read_text(encoding="utf-8"))
+        base, revision = said["base_model_name_or_path"], said.get("revision")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return "", None
+    return (base, revision) if isinstance(base, str) else ("", None)
 
 
 def adapter_tokenizer(adapter: str | os.PathLike[str] | None, local_files_only: bool) -> Any:

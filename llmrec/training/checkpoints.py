@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,8 +14,9 @@ import numpy as np
 from llmrec.errors import InputError
 from llmrec.training.batches import Texts
 from llmrec.training.options import TuningOptions
+from llmrec.training.preparing import is_first
 
-__all__ = ["CHECKPOINTS", "IDENTITY", "identity_of", "resumable", "write_whole"]
+__all__ = ["CHECKPOINTS", "IDENTITY", "identity_of", "resumable"]
 
 CHECKPOINTS = "checkpoints"
 IDENTITY = "run.json"
@@ -37,7 +37,7 @@ def resumable(out: Path, identity: Mapping[str, Any], resume: str) -> Path | Non
     folder = out / CHECKPOINTS
     if not folder.is_dir():
         return None
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = is_first()
     if resume == "never":
         if first:
             shutil.rmtree(folder)
@@ -85,11 +85,3 @@ def _same(file: Path, identity: Mapping[str, Any]) -> None:
             f"{file.parent} holds checkpoints of another run ({'; '.join(changed)}): "
             "give the same options, another out, or resume never"
         )
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(file)

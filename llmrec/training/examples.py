@@ -6,12 +6,12 @@ inference, so a tuned model never meets a text that it was not tuned on.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -30,11 +30,13 @@ from llmrec.prompting import (
     understanding_answer,
     understanding_prompt,
 )
+from llmrec.records import json_rows
 from llmrec.titles import told_apart
 from llmrec.types import Conversation, Example, Item, Message, Preferences
 
 if TYPE_CHECKING:
     from llmrec.datasets.folder import Folder
+    from llmrec.recommender import Recommender
 
 __all__ = ["TASKS", "Encoded", "Row", "Targets", "Task", "encode", "make_rows", "target_list"]
 
@@ -175,7 +177,7 @@ def _recommend_rows(
     labels = told_apart([i.title for i in items], [i.year for i in items])
     titles = {i.id: label for i, label in zip(items, labels, strict=True)}
     popular = [i.id for i in sorted(items, key=lambda i: -i.popularity)[:POPULAR]]
-    ask = _asker(items, detail, k)
+    ask = _asker(folder, detail)
     for example in folder.examples(split):
         rng = random.Random(f"{seed} {example.id}")
         wanted = target_list(example, targets, popular, k, rng)
@@ -188,20 +190,25 @@ def _recommend_rows(
             yield Row(ask(example.conversation), title_list(dict.fromkeys(named)))
 
 
-def _asker(
-    items: Sequence[Item], detail: Detail, k: int
-) -> Callable[[Conversation], tuple[Message, ...]]:
+def _asker(folder: Folder, detail: Detail) -> Callable[[Conversation], tuple[Message, ...]]:
     """What asks for a list as the recommender does, with the rules' understanding of the talk."""
     if detail == "turns":
         strategy = ZeroShot(detail)
-        return lambda c: recommend_prompt(c, Preferences(), {}, strategy=strategy, k=k)
+        return lambda c: recommend_prompt(c, Preferences(), {}, strategy=strategy)
+    return _recommender(str(folder.path), folder.fingerprint, detail).prompt
+
+
+@lru_cache(maxsize=1)  # all splits of a folder share it
+def _recommender(path: str, fingerprint: str, detail: Detail) -> Recommender:
     from llmrec.catalog import Catalog
+    from llmrec.datasets.folder import Folder
     from llmrec.models.profile import Profile
     from llmrec.models.scripted import ScriptedModel
     from llmrec.recommender import Recommender
 
     rules = Profile(lead="rules-only", detail=detail, writes=False)
-    return Recommender(ScriptedModel(), Catalog.from_items(items), profile=rules).prompt
+    catalog = Catalog.from_items(Folder.open(path).items())
+    return Recommender(ScriptedModel(), catalog, profile=rules)
 
 
 def _reply_rows(folder: Folder, split: str, language: str, dropped: Counter[str]) -> Iterator[Row]:
@@ -252,10 +259,11 @@ def _answer_rows(
 
     if not file.is_file():
         raise InputError(f"there is no file {file}: give the one train/synthesize_qa.py wrote")
-    with file.open("rb") as lines:
-        for line in lines:
+    with file.open("rb") as raw:
+        for _, row in json_rows(raw):
             try:
-                row = json.loads(line)
+                if isinstance(row, str):
+                    raise ValueError(row)
                 question, answer = str(row["question"]).strip(), str(row["answer"]).strip()
                 context = _record(row["context"])
                 group = str(row.get("id", row["context"]))

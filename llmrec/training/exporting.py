@@ -15,6 +15,7 @@ from typing import Any
 from llmrec.errors import InputError, ModelError
 from llmrec.folders import public_name, replacing
 from llmrec.models.files import find_file
+from llmrec.models.loading import said_base
 from llmrec.models.local import EMBEDDED_NAME, LocalModel
 from llmrec.models.profile import Profile
 from llmrec.training.converting import check_kinds, converter_folder, lora_to_gguf, to_gguf
@@ -159,11 +160,7 @@ def _base(named: str, adapter: Path | None) -> tuple[str, str | None]:
     """The base model and its revision, which must not be stored quantised."""
     base, revision = named or EMBEDDED_NAME, None
     if adapter is not None and not named:
-        try:
-            said = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-            base, revision = str(said["base_model_name_or_path"] or ""), said.get("revision")
-        except (ValueError, LookupError, TypeError, AttributeError):
-            base = ""
+        base, revision = said_base(adapter / "adapter_config.json")
         if not base:
             raise ModelError(f"the adapter {adapter} does not name its base: name it as base")
     config = None if base == EMBEDDED_NAME else find_file(base, "config.json", revision=revision)
@@ -177,7 +174,7 @@ def _base(named: str, adapter: Path | None) -> tuple[str, str | None]:
 
 def _load(options: ExportOptions, base: str, revision: str | None) -> LocalModel:
     local = LocalModel.from_pretrained(
-        None if base == EMBEDDED_NAME else base,
+        base,
         adapter=options.adapter or None,
         revision=revision,
         dtype="float32" if options.dtype == "float32" else "auto",

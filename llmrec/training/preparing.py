@@ -27,6 +27,7 @@ __all__ = [
     "Prepared",
     "adapt",
     "estimate",
+    "is_first",
     "prepare",
     "processes",
     "quietly",
@@ -320,6 +321,11 @@ def _size(parameter: Any) -> int:
 def sharded() -> bool:
     """Whether FSDP shares the weights out."""
     return os.environ.get("ACCELERATE_USE_FSDP") == "true"
+
+
+def is_first() -> bool:
+    """Whether this process is the one of them that writes and prints."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def processes() -> int:

@@ -18,11 +18,11 @@ from typing import Any, Literal
 import numpy as np
 
 from llmrec._version import __version__
-from llmrec.folders import public_name
+from llmrec.folders import public_name, write_whole
 from llmrec.models.local import EMBEDDED_NAME, LocalModel
 from llmrec.models.profile import Profile
 from llmrec.training.card import adapter_card, hub_id_of
-from llmrec.training.checkpoints import CHECKPOINTS, IDENTITY, identity_of, resumable, write_whole
+from llmrec.training.checkpoints import CHECKPOINTS, IDENTITY, identity_of, resumable
 from llmrec.training.examples import Row
 from llmrec.training.options import TuningOptions
 from llmrec.training.preparing import NEEDED, Prepared, prepare, processes, quietly
