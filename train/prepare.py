@@ -3,7 +3,7 @@
     python train/prepare.py redial ../shared/data/redial --out data/redial
 
     python train/prepare.py redial ../shared/data/redial --out data/films --only items \
-        --format csv --option benchmark=true --catalog data/films.lance
+        --facts embedded ../shared/data/wikipedia-movies/movies.jsonl.gz --catalog data/films.lance
 
 Kill it and run it again: it goes on after the last whole file, and what comes out is the same.
 `docs/data.md` tells for each format which files are expected and what is left out.
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from llmrec.catalog import Catalog
-from llmrec.datasets import FORMATS, load
+from llmrec.datasets import FORMATS, Source, load
+from llmrec.datasets.facts import Facts, WithFacts
 from llmrec.datasets.folder import Folder, write
 from llmrec.datasets.rows import FILE_FORMATS, TABLES
 from llmrec.errors import InputError, LLMRecError
@@ -53,6 +54,19 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--restart", action="store_true", help="begin anew, also where the folder is there"
     )
+    parser.add_argument(
+        "--facts",
+        nargs="+",
+        metavar="FILE",
+        help="tables that know more of the items, the first believed most: JSON lines, CSV, "
+        "Parquet, a catalogue, a prepared folder, or the word embedded",
+    )
+    parser.add_argument(
+        "--facts-mapping",
+        default="{}",
+        metavar="JSON",
+        help='which columns of these files are named otherwise: {"title": "name"}',
+    )
     parser.add_argument("--catalog", type=Path, help="build a catalogue of the items here")
     parser.add_argument("--push-to-hub", metavar="USER/NAME", help="push the folder to the Hub")
     parser.add_argument("--private", action="store_true", help="as a private data set")
@@ -77,6 +91,27 @@ def options_of(reader: str, pairs: Sequence[str], seed: int | None) -> dict[str,
     return options
 
 
+def source_of(args: argparse.Namespace, options: dict[str, Any]) -> Source:
+    """The data set, with facts if there are to be any. Raises InputError."""
+    source = load(args.reader, args.path, **options)
+    try:
+        mapping = json.loads(args.facts_mapping)
+    except ValueError:
+        mapping = None
+    if not isinstance(mapping, dict) or not all(isinstance(c, str) for c in mapping.values()):
+        raise InputError(
+            f"--facts-mapping was given {args.facts_mapping!r}: write it as JSON, "
+            '\'{"title": "its column"}\''
+        )
+    if not args.facts:
+        if mapping:
+            raise InputError("--facts-mapping is of no use without --facts: give the tables")
+        return source
+    if args.only == "examples" or not source.item_splits:
+        raise InputError("facts are about items, and none are to be written: leave --facts out")
+    return WithFacts(source, Facts(args.facts, mapping=mapping))
+
+
 def build_catalog(folder: Folder, path: Path) -> None:
     """Build a catalogue of all items of the folder, and say what became of them."""
     splits = folder.splits["items"]
@@ -95,7 +130,7 @@ def run(args: argparse.Namespace) -> None:
     if args.push_to_hub:
         ready_to_push(args.push_to_hub, kind="dataset")
     summary = write(
-        load(args.reader, args.path, **options),
+        source_of(args, options),
         args.out,
         path=args.path,
         options=options,

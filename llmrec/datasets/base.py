@@ -80,7 +80,11 @@ class Source(Protocol):
     citation: str
     example_splits: tuple[str, ...]
     item_splits: tuple[str, ...]
-    report: Report
+
+    @property
+    def report(self) -> Report:
+        """What became of the records of the last stream."""
+        ...
 
     def examples(self, split: str = "train") -> Iterator[Example]:
         """The examples of one part, in the order of the files."""

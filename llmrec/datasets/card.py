@@ -40,6 +40,7 @@ def dataset_card(meta: Mapping[str, Any]) -> str:
         f"---\n{front}---",
         *_head(meta),
         *_contents(meta),
+        *_facts(meta),
         *_left_out(meta),
         *_made(meta),
         *_loading(meta),
@@ -54,7 +55,10 @@ def _front(meta: Mapping[str, Any]) -> dict[str, Any]:
     n = rows.get("examples") or rows.get("items", 0)
     license, license_name = license_of(source["license"])
     front: dict[str, Any] = {"pretty_name": line(source["title"]), "license": license}
-    if license_name:
+    if facts := meta["config"].get("facts"):
+        others = [license_of(origin["license"])[0] for origin in facts]
+        front["license"] = list(dict.fromkeys([license, *others]))
+    elif license_name:
         front["license_name"] = license_name
     if meta["languages"]:
         front["language"] = list(meta["languages"])
@@ -104,11 +108,14 @@ def _head(meta: Mapping[str, Any]) -> list[str]:
     homepage = line(source["homepage"])
     where = f"<{homepage}>" if ADDRESS.fullmatch(homepage) else text(homepage or "not stated")
     facts = [f"- Source: {where}", f"- Licence of the source: {text(source['license'])}"]
+    added = "Nothing was added to them."
+    if meta["config"].get("facts"):
+        added = "Facts about the items were added, see below where they come from."
     citation = source["citation"].strip()
     return [
         f"# {text(source['title'])}, prepared",
         f"The data of {text(source['title'])} in the form that llmrec reads, prepared with llmrec "
-        f"{text(meta['llmrec'])}. Nothing was added to them.",
+        f"{text(meta['llmrec'])}. {added}",
         "\n".join(facts),
         *(["Whoever uses the data cites:", block(citation)] if citation else []),
     ]
@@ -133,6 +140,39 @@ def _contents(meta: Mapping[str, Any]) -> list[str]:
         "Columns:",
         "\n".join(columns_of),
     ]
+
+
+def _facts(meta: Mapping[str, Any]) -> list[str]:
+    origins = meta["config"].get("facts")
+    if not origins:
+        return []
+    parts = [
+        "## Facts from elsewhere",
+        "What the data do not say of an item was taken from these tables, the first that has it "
+        "winning field by field. Each has a licence of its own, which holds for what came from it:",
+        _cells(
+            ("facts", "of", "licence, as stated"),
+            ((o["name"], o.get("source", ""), o["license"]) for o in origins),
+        ),
+    ]
+    for split, said in meta["tables"].get("items", {}).items():
+        joined = said.get("facts")
+        if not joined:
+            continue
+        rows = [
+            (o["name"], how, f"{n:,}")
+            for o, found in zip(origins, joined["found"], strict=True)
+            for how, n in found.items()
+            if n
+        ]
+        fields = [(name, *(f"{n:,}" for n in ns)) for name, ns in joined["fields"].items()]
+        parts += [
+            f"How the {said['kept']:,} items of `{split}` were found there:",
+            _cells(("facts", "by", "items"), rows),
+            "How many of them have a field, of their own and with the facts:",
+            _cells(("field", "own", "now"), fields),
+        ]
+    return parts
 
 
 def _left_out(meta: Mapping[str, Any]) -> list[str]:
@@ -166,6 +206,10 @@ def _made(meta: Mapping[str, Any]) -> list[str]:
         command += ["--limit", str(config["limit"])]
     if len(config["tables"]) == 1:
         command += ["--only", config["tables"][0]]
+    if facts := config.get("facts"):
+        command += ["--facts", *(origin["name"] for origin in facts)]
+        if mapping := {k: v for origin in facts for k, v in origin.get("mapping", {}).items()}:
+            command += ["--facts-mapping", json.dumps(mapping)]
     for name, value in config["options"].items():
         said = value if isinstance(value, str) else json.dumps(value)
         command += ["--option", f"{name}={said}"]

@@ -257,14 +257,14 @@ class Dialogues:
             for s in ("train", "validation", "test")
             if s in self._files or (s == "validation" and own and validation)
         )
+        self._linked = beside(folder, "movieid_to_dbpedia.json")
         self._ranked: frozenset[str] | None = None
         if benchmark:
-            ranked = beside(folder, "movieid_to_dbpedia.json")
-            if ranked is None:
+            if self._linked is None:
                 raise InputError(
                     f"benchmark=True needs movieid_to_dbpedia.json, which is not in {folder}"
                 )
-            self._ranked = frozenset(small_json(ranked))
+            self._ranked = frozenset(small_json(self._linked))
 
     def _found(self, root: Path) -> dict[str, list[Path]]:
         """The files of each split. Raises InputError where there are none."""
@@ -301,6 +301,16 @@ class Dialogues:
         if split not in self.item_splits:
             raise InputError(f"{self.name} has one list of items: ask for 'train', not {split!r}")
         return self._items()
+
+    def pages(self) -> dict[str, str]:
+        """Id to address in DBpedia, of ``movieid_to_dbpedia.json`` if it is there.
+
+        Raises
+        ------
+        InputError: the file is damaged.
+        """
+        said = small_json(self._linked) if self._linked else {}
+        return {key: page for key, page in said.items() if isinstance(page, str)}
 
     def _items(self) -> Iterator[Item]:
         report = self.report = Report()

@@ -165,6 +165,7 @@ class Summary:
             for split, said in splits.items():
                 dropped = "; ".join(f"{n:,} {why}" for why, n in said["dropped"].items())
                 lines.append(f"  {table} {split}: {said['kept']:,} kept, dropped: {dropped or 0}")
+                lines += _facts_said(meta, said.get("facts"))
         if meta["problems"]:
             first = meta["problems"][0]
             lines.append(
@@ -172,6 +173,18 @@ class Summary:
                 f"(more in problems.jsonl)"
             )
         return "\n".join(lines)
+
+
+def _facts_said(meta: Mapping[str, Any], joined: Mapping[str, Any] | None) -> list[str]:
+    """How the items were found in the tables of facts, and how many have which field now."""
+    if not joined:
+        return []
+    lines = [
+        f"    in {origin['name']}: {'; '.join(f'{n:,} {how}' for how, n in found.items() if n)}"
+        for origin, found in zip(meta["config"]["facts"], joined["found"], strict=True)
+    ]
+    known = ", ".join(f"{name} {now:,}" for name, (_, now) in joined["fields"].items() if now)
+    return [*lines, f"    have now: {known}"]
 
 
 def write(
@@ -192,7 +205,8 @@ def write(
     Called again after whatever interruption, with the same source and options, it continues after
     the last whole shard, and the folder has the same bytes as one made in one go.
 
-    Where a source has ``tables`` (see ``Source``), the items are taken from there.
+    Where a source has ``tables`` (see ``Source``), the items are taken from there. Where it has
+    ``origins`` and ``joined`` (see ``facts.WithFacts``), the folder tells of them too.
 
     Parameters
     ----------
@@ -224,6 +238,8 @@ def write(
             "shard_rows": shard_rows,
             "limit": limit,
         }
+        if origins := getattr(source, "origins", None):
+            config["facts"] = origins
         facts = {name: str(getattr(source, name)) for name in _FACTS}
         facts["path"] = Path(os.path.abspath(path)).name if path else "PATH"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -329,7 +345,9 @@ class _Records:
     def report(self) -> dict[str, Any]:
         read = self._source.report
         problems = [*read.problems, *self._own.problems][:MAX_PROBLEMS]
-        return Report(0, read.dropped + self._own.dropped, problems).to_dict()
+        said = Report(0, read.dropped + self._own.dropped, problems).to_dict()
+        joined = getattr(self._source, "joined", None) if self._table == "items" else None
+        return said | {"facts": joined} if joined else said
 
 
 class _Columns:
@@ -477,7 +495,8 @@ def _meta(
         if "rows" in entry:
             said["files"].append({k: entry[k] for k in ("rows", "bytes", "blake2b")})
             continue
-        said |= {"kept": entry["report"]["kept"], "dropped": entry["report"]["dropped"]}
+        report = entry["report"]
+        said |= {name: report[name] for name in ("kept", "dropped", "facts") if name in report}
         for file, line, reason in entry["report"]["problems"]:
             name = Path(file).name if Path(file).is_absolute() else file
             problem = {"table": table, "split": split, "file": name, "line": line}

@@ -111,6 +111,14 @@ class Journal:
 
 def difference(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first thing in which two configurations differ, in words."""
+    if was.get("facts") != now.get("facts"):
+        old, new = (
+            ", ".join(f"{o['name']} {o['fingerprint'][:8]}" for o in config.get("facts", ()))
+            for config in (was, now)
+        )
+        if old == new:
+            return "the mapping of the facts, or the licence beside them, has changed"
+        return f"the facts were of {old or 'nothing'} and are of {new or 'nothing'}"
     for name, value in now.items():
         if name == "sources" and was[name] != value:
             before = {entry["file"]: entry for entry in was[name]}
