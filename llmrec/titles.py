@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
 __all__ = ["Found", "Tier", "TitleIndex", "TitleMatch", "Word", "fold", "told_apart", "words"]
 
 Tier = Literal["exact", "title_year", "alternative", "fuzzy", "none"]
 
+_Array = npt.NDArray[Any]
+# Letters that differ, length, years off, whether it is an alternative title, fame, the key's place.
+_Hit = tuple[int, int, int, bool, float, int]
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|&")
-_YEAR_AT_END = re.compile(r"^(.*?)[\s,]*[\(\[]?((?:18|19|20)\d\d)[\)\]]?\s*$")
+_YEAR_AT_END = re.compile(r"[\(\[]?((?:18|19|20)\d\d)[\)\]]?$")
+_DIGITS, _ROMAN, _PART = (re.compile(p) for p in (r"\d+", r"\b[ivx]+\b", r"\b[ivx]+$"))
 _TRAILING_ARTICLE = re.compile(
     r"^(.*),\s+(the|a|an|o|os|as|um|uma|el|la|los|las|un|una)(\s*[\(\[].*)?$", re.IGNORECASE
 )
@@ -33,14 +36,29 @@ _SPECIAL = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ß": "ss", "&": " and "}
 )
 MAX_WORDS = 14
+_MAX_EDITS = 2
+_BITS = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
+_BITS32 = _BITS[:32].astype(np.uint32)
+_TILE = 1 << 14  # titles compared at a time, and four times as many pairs: they stay in the cache
+
+
+class _Folded(dict[int, "int | str | None"]):
+    """What a character of a decomposed lower-case text becomes, worked out once."""
+
+    def __missing__(self, code: int) -> int | str | None:
+        c = chr(code)
+        self[code] = kept = None if unicodedata.combining(c) else c if c.isalnum() else " "
+        return kept
+
+
+_FOLDED = _Folded({**_APOSTROPHES, **_SPECIAL})
 
 
 def fold(text: str) -> str:
     """Lower-case, without accents and apostrophes, other punctuation as single blanks."""
-    text = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES)).lower()
-    text = text.translate(_APOSTROPHES).translate(_SPECIAL)
-    kept = [c if c.isalnum() else " " for c in text if not unicodedata.combining(c)]
-    return " ".join("".join(kept).split())
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES))
+    return " ".join(text.lower().translate(_FOLDED).split())
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,7 @@ class TitleMatch:
     ----------
     row: the row of the title, or None when the tier is "none".
     tier: "exact" (the main title), "title_year", "alternative" (another language's title),
-        "fuzzy" (a few letters differ and no other title is near), "none".
+        "fuzzy" (a few letters differ and no other title is as near), "none".
     score: 0 to 1, the similarity of the folded forms.
     """
 
@@ -83,10 +101,6 @@ class Found:
     end: int
     rows: tuple[int, ...]
     n_words: int
-
-
-def _hash(key: str) -> int:
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
 def _without_article(key: str) -> str:
@@ -116,33 +130,46 @@ class TitleIndex:
         years: Sequence[int | None] | None = None,
         prefer: Sequence[float] | None = None,
     ) -> None:
-        hashes: list[int] = []
+        keys: list[str] = []
         rows: list[int] = []
         main: list[bool] = []
-        self._keys: list[str] = []
-        self._key_rows: list[int] = []
-        self._max_words = 1
         for row, row_names in enumerate(names):
-            for i, key in enumerate(dict.fromkeys(fold(n) for n in row_names)):
-                if not key:
-                    continue
-                self._keys.append(key)
-                self._key_rows.append(row)
-                for form in {key, _without_article(key)}:
-                    hashes.append(_hash(form))
+            for i, key in enumerate(dict.fromkeys([fold(_article_first(n)) for n in row_names])):
+                if key:
+                    keys.append(key)
                     rows.append(row)
                     main.append(i == 0)
-                self._max_words = max(self._max_words, key.count(" ") + 1)
-        self._max_words = min(self._max_words, MAX_WORDS)
-        hashed = np.array(hashes, dtype=np.uint64)
-        rank = np.zeros(len(rows))
+        self._keys = keys
+        self._key_rows = np.array(rows, dtype=np.int32)
+        self._key_main = np.array(main, dtype=bool)
+        self._key_rank = np.zeros(len(rows))
         if prefer is not None and rows:
-            rank = np.asarray(prefer, dtype=np.float64)[rows]
-        order = np.lexsort((-rank, ~np.array(main, dtype=bool), hashed))
-        self._hashes = hashed[order]
-        self._rows = np.array(rows, dtype=np.int32)[order]
-        self._main = np.array(main, dtype=bool)[order]
+            self._key_rank = np.asarray(prefer, dtype=np.float64)[self._key_rows]
         self._years = years
+        self._max_words = min(MAX_WORDS, max((k.count(" ") for k in keys), default=0) + 1)
+        self._sort()
+
+    def _sort(self) -> None:
+        bare = [_without_article(k) for k in self._keys]
+        also = [
+            i for i, (key, form) in enumerate(zip(self._keys, bare, strict=True)) if key != form
+        ]
+        forms = chain(self._keys, (bare[i] for i in also))
+        key_of = np.array([*range(len(self._keys)), *also], dtype=np.int32)
+        hashes = np.fromiter(map(hash, forms), dtype=np.int64, count=len(key_of))
+        # Stable: of two rows alike in all else, the one whose name has no article to lose is first.
+        order = np.lexsort((-self._key_rank[key_of], ~self._key_main[key_of], hashes))
+        self._hashes = hashes[order]
+        self._rows = self._key_rows[key_of[order]]
+        self._main = self._key_main[key_of[order]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        sorted_ones = ("_hashes", "_rows", "_main", "_by_length")
+        return {k: v for k, v in self.__dict__.items() if k not in sorted_ones}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._sort()  # another process hashes otherwise
 
     def lookup(self, name: str) -> tuple[int, ...]:
         """Rows that go by ``name`` in any language, main titles first, then the preferred."""
@@ -153,9 +180,11 @@ class TitleIndex:
         return tuple(dict.fromkeys(self._rows[lo:hi].tolist()))
 
     def _range(self, key: str) -> tuple[int, int]:
-        h = np.uint64(_hash(key))
-        lo = int(np.searchsorted(self._hashes, h, side="left"))
-        return lo, int(np.searchsorted(self._hashes, h, side="right"))
+        h = np.int64(hash(key))
+        lo = int(self._hashes.searchsorted(h))
+        if lo == len(self._hashes) or self._hashes[lo] != h:
+            return lo, lo
+        return lo, int(self._hashes.searchsorted(h, side="right"))
 
     def find(self, text: str) -> list[Found]:
         """Known names inside ``text``: the longest first, none overlapping, in text order."""
@@ -174,82 +203,163 @@ class TitleIndex:
 
     def match(self, name: str) -> TitleMatch:
         """Match one name, with or without a year, by the tiers of TitleMatch."""
-        moved = _TRAILING_ARTICLE.match(name.strip())
-        if moved:  # "Matrix, The (1999)"
-            name = f"{moved[2]} {moved[1]}{moved[3] or ''}"
-        key, year = fold(name), None
-        exact = self._tier(key, None)
-        if exact is not None:
-            return exact
-        dated = _YEAR_AT_END.match(name.strip())
-        if dated and fold(dated[1]):
-            key, year = fold(dated[1]), int(dated[2])
-            exact = self._tier(key, year)
-            if exact is not None:
-                return exact
-        return self._fuzzy(key, year)
+        return self._matches([name])[0]
 
     def match_many(self, names: Iterable[str]) -> list[TitleMatch]:
-        """``match`` for each of the names; equal names are matched once."""
-        known: dict[str, TitleMatch] = {}
-        return [known[n] if n in known else known.setdefault(n, self.match(n)) for n in names]
+        """``match`` for each of the names, in one go; equal names are matched once."""
+        names = list(names)
+        distinct = list(dict.fromkeys(names))
+        known = dict(zip(distinct, self._matches(distinct), strict=True))
+        return [known[n] for n in names]
 
-    def _tier(self, key: str, year: int | None) -> TitleMatch | None:
-        lo, hi = self._range(key)
-        if lo == hi and _without_article(key) != key:
-            lo, hi = self._range(_without_article(key))
+    def _matches(self, names: Sequence[str]) -> list[TitleMatch]:
+        names = [n.strip() for n in names]
+        keys = [fold(n) for n in names]
+        matches = [self._exact(*span) for span in self._spans(keys)]
+        moved = [i for i, n in enumerate(names) if not matches[i] and _article_first(n) != n]
+        for i in moved:
+            names[i] = _article_first(names[i])
+            keys[i] = fold(names[i])
+        for i, span in zip(moved, self._spans([keys[i] for i in moved]), strict=True):
+            matches[i] = self._exact(*span)
+        dated: dict[int, tuple[str, int]] = {}
+        for i, name in enumerate(names):
+            year = _YEAR_AT_END.search(name, max(0, len(name) - 6)) if not matches[i] else None
+            if year and (key := fold(name[: year.start()])):
+                dated[i] = key, int(year[1])
+        for i, span in zip(dated, self._spans([key for key, _ in dated.values()]), strict=True):
+            matches[i] = self._exact(*span, dated[i][1])
+        asked = {i: dated.get(i, (keys[i], None)) for i, m in enumerate(matches) if m is None}
+        fuzzy = self._fuzzy(dict.fromkeys(asked.values()))
+        return [m or fuzzy.get(asked[i], _NONE) for i, m in enumerate(matches)]
+
+    def _spans(self, keys: Sequence[str]) -> list[tuple[int, int]]:
+        """Where the entries of each key are, or of the key without its article."""
+        spans = self._ranges(keys)
+        bare = {i: _without_article(keys[i]) for i, (lo, hi) in enumerate(spans) if lo == hi}
+        bare = {i: form for i, form in bare.items() if form != keys[i]}
+        for i, span in zip(bare, self._ranges(list(bare.values())), strict=True):
+            spans[i] = span
+        return spans
+
+    def _ranges(self, keys: Sequence[str]) -> list[tuple[int, int]]:
+        hashes = np.fromiter(map(hash, keys), dtype=np.int64, count=len(keys))
+        lo, hi = (self._hashes.searchsorted(hashes, side=side) for side in ("left", "right"))
+        return list(zip(lo.tolist(), hi.tolist(), strict=True))
+
+    def _exact(self, lo: int, hi: int, year: int | None = None) -> TitleMatch | None:
         if lo == hi:
             return None
-        entries = range(lo, hi)
         if year is not None and self._years is not None:
-            off = [abs((self._years[int(self._rows[e])] or 0) - year) for e in entries]
-            if min(off) > 1:
-                return None
-            best = entries[off.index(min(off))]
-            return TitleMatch(int(self._rows[best]), "title_year", 1.0)
+            rows = self._rows[lo:hi].tolist()
+            off = [abs((self._years[row] or 0) - year) for row in rows]
+            nearest = min(off)
+            return TitleMatch(rows[off.index(nearest)], "title_year", 1.0) if nearest <= 1 else None
         return TitleMatch(int(self._rows[lo]), "exact" if self._main[lo] else "alternative", 1.0)
 
     @cached_property
-    def _by_length(self) -> tuple[list[str], npt.NDArray[Any], npt.NDArray[Any]]:
-        lengths = np.fromiter((len(k) for k in self._keys), dtype=np.int32, count=len(self._keys))
-        order = np.argsort(lengths, kind="stable")
-        return [self._keys[i] for i in order], np.array(self._key_rows)[order], lengths[order]
+    def _by_length(self) -> tuple[_Array, _Array, _Array, _Array]:
+        """The keys by length: which, how long, and what is odd about their letters."""
+        lengths = np.fromiter(map(len, self._keys), dtype=np.int32, count=len(self._keys))
+        order = np.argsort(lengths, kind="stable").astype(np.int32)
+        return order, lengths[order], *_odd_ones([self._keys[i] for i in order.tolist()])
 
-    def _fuzzy(self, key: str, year: int | None) -> TitleMatch:
-        none = TitleMatch(None, "none", 0.0)
-        allowed = min(2, len(key) // 5)  # short titles must be right to the letter
-        if not allowed or not self._keys:
-            return none
-        keys, rows, lengths = self._by_length
-        lo = int(np.searchsorted(lengths, len(key) - allowed, side="left"))
-        hi = int(np.searchsorted(lengths, len(key) + allowed, side="right"))
-        near = process.extract(
-            key,
-            keys[lo:hi],
-            scorer=Levenshtein.distance,
-            processor=None,  # both sides are folded already
-            score_cutoff=allowed + 1,
-            limit=8,
-        )
-        digits = re.findall(r"\d+", key)
-        hits = []
-        for k, distance, at in near:
-            row = int(rows[lo + at])
-            if re.findall(r"\d+", k) != digits or _numeral(k) != _numeral(key):
-                continue  # sequels are different films
-            y = self._years[row] if self._years is not None else None
-            if year is not None and y is not None and abs(y - year) > 1:
+    def _fuzzy(
+        self, asked: Iterable[tuple[str, int | None]]
+    ) -> dict[tuple[str, int | None], TitleMatch]:
+        """Those of the keys and years asked for that come near one title."""
+        of_length: defaultdict[int, list[tuple[str, int | None]]] = defaultdict(list)
+        for key, year in asked:
+            of_length[len(key)].append((key, year))
+        found = {}
+        for length, some in of_length.items():
+            allowed = min(_MAX_EDITS, length // 5)  # short titles must be right to the letter
+            if not allowed or not self._keys:
                 continue
-            hits.append((int(distance), row, k))
-        if not hits or hits[0][0] > allowed:
-            return none
-        best = hits[0]
-        rivals = [d for d, row, _ in hits[1:] if row != best[1]]
-        if rivals and rivals[0] <= best[0]:
-            return none  # no clear margin: better no film than the wrong one
-        return TitleMatch(best[1], "fuzzy", 1.0 - best[0] / max(len(key), len(best[2])))
+            hits: defaultdict[int, list[_Hit]] = defaultdict(list)
+            for i, at in self._look_alikes([key for key, _ in some], allowed):
+                if hit := self._hit(*some[i], at, allowed):
+                    hits[i].append(hit)
+            for i, near in hits.items():
+                distance, other, *_, at = min(near)
+                level = [hit[-1] for hit in near if hit[0] == distance]
+                of_one_title = len({self._keys[a] for a in level}) == 1
+                # Without a clear margin between titles: better no film than the wrong one.
+                if of_one_title or len(set(self._key_rows[level].tolist())) == 1:
+                    score = 1.0 - distance / max(length, other)
+                    found[some[i]] = TitleMatch(int(self._key_rows[at]), "fuzzy", score)
+        return found
+
+    def _look_alikes(self, keys: Sequence[str], allowed: int) -> Iterator[tuple[int, int]]:
+        """Pairs of one of ``keys``, all as long, and a key of the index: all that may be near.
+
+        An edit changes the number of at most two letters, and of at most four pairs of letters.
+        """
+        order, lengths, letters, pairs = self._by_length
+        length = len(keys[0])
+        start, end = np.searchsorted(lengths, (length - allowed, length + allowed + 1)).tolist()
+        own_letters, own_pairs = _odd_ones(keys)
+        for lo in range(start, end, _TILE):
+            tile = letters[lo : min(lo + _TILE, end)]
+            step = max(1, 4 * _TILE // len(tile))
+            for first in range(0, len(keys), step):
+                odd = own_letters[first : first + step, None] ^ tile
+                i, j = np.divmod(np.flatnonzero(_few(odd, 2 * allowed)), len(tile))
+                i, j = first + i, lo + j
+                kept = _few(own_pairs[i] ^ pairs[j], 4 * allowed)
+                yield from zip(i[kept].tolist(), order[j[kept]].tolist(), strict=True)
+
+    def _hit(self, key: str, year: int | None, at: int, allowed: int) -> _Hit | None:
+        """How near a key of the index is; None if not, for a sequel, or a film of another year."""
+        other = self._keys[at]
+        distance = Levenshtein.distance(key, other, score_cutoff=allowed)
+        if distance > allowed or _other_part(key, other):
+            return None
+        own = None if self._years is None else self._years[self._key_rows[at]]
+        off = 0 if year is None else 2 if own is None else abs(own - year)
+        if own is not None and off > 1:
+            return None
+        rank = float(self._key_rank[at])
+        return distance, len(other), off, not self._key_main[at], -rank, at
 
 
-def _numeral(key: str) -> str:
-    last = key.rsplit(" ", 1)[-1]
-    return last if re.fullmatch(r"[ivx]+", last) else ""
+_NONE = TitleMatch(None, "none", 0.0)
+
+
+def _article_first(name: str) -> str:
+    moved = _TRAILING_ARTICLE.match(name.strip()) if "," in name else None  # "Matrix, The (1999)"
+    return f"{moved[2]} {moved[1]}{moved[3] or ''}".strip() if moved else name
+
+
+def _other_part(a: str, b: str) -> bool:
+    """Whether two titles are numbered otherwise: Rocky and Rocky II, Henry IV Part 1 and VI Part 1.
+
+    Not at the end, a Roman numeral on one side alone is taken for a slip: Face i the Sky.
+    """
+    if any(kind.findall(a) != kind.findall(b) for kind in (_DIGITS, _PART)):
+        return True
+    roman = _ROMAN.findall(a), _ROMAN.findall(b)
+    return all(roman) and roman[0] != roman[1]
+
+
+def _odd_ones(keys: Sequence[str]) -> tuple[_Array, _Array]:
+    """Of each key, a bit set for each letter, and for each pair of letters, of odd number."""
+    letters, pairs = np.empty(len(keys), np.uint32), np.empty(len(keys), np.uint64)
+    for lo in range(0, len(keys), _TILE):
+        some = keys[lo : lo + _TILE]
+        ends = np.cumsum(np.fromiter(map(len, some), dtype=np.int64, count=len(some)))
+        starts = np.concatenate(([0], ends[:-1]))
+        codes = np.frombuffer("".join(some).encode("utf-32-le"), dtype="<u4")
+        letters[lo : lo + _TILE] = np.bitwise_xor.reduceat(_BITS32[codes & 31], starts)
+        paired = _BITS[(codes * 31 + np.roll(codes, -1)) * np.uint32(0x9E3779B1) >> 26]
+        paired[ends - 1] = 0  # the last letter has no next
+        pairs[lo : lo + _TILE] = np.bitwise_xor.reduceat(paired, starts)
+    return letters, pairs
+
+
+def _few(bits: _Array, most: int) -> _Array:
+    """Where no more than ``most`` bits are set; ``bits`` is used up."""
+    for _ in range(most):
+        bits &= bits - bits.dtype.type(1)  # takes one bit away
+    few: _Array = bits == 0
+    return few

@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import gzip
+import json
+import os
+import pickle
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -186,3 +193,152 @@ def test_no_titles_at_all() -> None:
     assert index.match("The Matrix").tier == "none"
     assert index.find("The Matrix") == []
     assert TitleIndex([["🎬"]]).match("🎬").tier == "none"
+
+
+REMADE = (
+    (("Heat Wave",), 1990, 0.2),
+    (("Heat Wave",), 2009, 0.9),
+    (("Heat Wave",), 2011, 0.1),
+    (("Henry IV, Part 1",), 1979, 0.1),
+    (("The Salesman",), 2016, 0.5),
+    (("Salesman",), 1969, 0.5),
+    (("Face in the Sky",), 1933, 0.1),
+    (("Old Heat Pump", "Heat Wavy"), 1950, 0.1),
+    ((), 1950, 0.1),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "tier"),
+    [
+        ("Heet Wave", 1, "fuzzy"),  # films of one title are one title: the preferred, as if exact
+        ("Heet Wave (2009)", 1, "fuzzy"),
+        ("Heet Wave (2010)", 1, "fuzzy"),
+        ("Heet Wave (1991)", 0, "fuzzy"),
+        ("Heet Wave (1950)", None, "none"),
+        ("Heat Wavu", None, "none"),  # as near to the one title as to the other
+        ("Heat Wavu (2011)", 2, "fuzzy"),
+        ("Henry VI, Part 1", None, "none"),  # numbered in the middle
+        ("Henry IV, Part 2", None, "none"),
+        ("Henri IV, Part 1", 3, "fuzzy"),
+        ("Salesman", 5, "exact"),  # a name without an article before one that lost it
+        ("The Salesman", 4, "exact"),
+        ("Salesman, The", 4, "exact"),
+        ("Face i the Sky", 6, "fuzzy"),  # a slip, no numeral
+        ("Face in the Sky II", None, "none"),
+    ],
+)
+def test_equal_titles_and_numerals(name: str, row: int | None, tier: str) -> None:
+    names, years, fame = zip(*REMADE, strict=True)
+    match = TitleIndex(names, years, fame).match(name)
+    assert (match.row, match.tier) == (row, tier)
+
+
+def test_many_sequels_do_not_hide_the_film_that_is_meant() -> None:
+    sequels = [(f"Friday the 13th Part {i}",) for i in range(2, 10)]
+    index = TitleIndex([*sequels, ("Friday the 13th Part Q",)])
+    assert index.match("Friday the 13th Part QQ").row == len(sequels)
+    assert index.match("Friday the 13th Part").row == len(sequels)
+
+
+def test_a_title_written_with_its_article_last() -> None:
+    raw = TitleIndex([("Goonies, The",), ("Goonie",)])
+    for name in ("Goonies, The", "The Goonies", "goonies"):
+        assert raw.match(name) == TitleMatch(0, "exact", 1.0)
+    folded = TitleIndex([(fold("Goonies, The"),)])  # its comma is lost
+    assert folded.match("Goonies, The") == TitleMatch(0, "exact", 1.0)
+
+
+def test_a_very_long_name_is_matched() -> None:
+    long = "An Endless Film of " + " ".join(map(str, range(20_000)))
+    index = TitleIndex([("Jaws",), (long,)], [1975, 1990])
+    assert index.match(long).tier == "exact"
+    assert index.match(f"{long} (1990)") == TitleMatch(1, "title_year", 1.0)
+    assert index.match(long.replace("Endless", "Endles")).row == 1
+    assert index.match("a" + " " * 100_000 + "b").row is None
+    assert index.match("a" + " ," * 50_000 + "b").row is None
+    assert index.match("Jaws" + " " * 100_000).row == 0
+
+
+def _near(a: str, b: str) -> int:
+    """The edit distance, letter by letter."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        last, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (x != y))
+    return row[-1]
+
+
+_TITLES = st.text("abc é", min_size=1, max_size=16)
+
+
+@given(st.lists(_TITLES, max_size=12), st.lists(_TITLES, max_size=12))
+def test_fuzzy_matching_finds_all_that_is_near(titles: list[str], names: list[str]) -> None:
+    index = TitleIndex([(t,) for t in titles])
+    keys = [fold(t) for t in titles]
+    for name, match in zip(names, index.match_many(names), strict=True):
+        key = fold(name)
+        allowed = min(2, len(key) // 5)
+        distances = {k: _near(key, k) for k in keys if k}
+        best = min(distances.values(), default=99)
+        nearest = [k for k, d in distances.items() if d == best]
+        if match.tier == "fuzzy":
+            assert match.row is not None
+            assert nearest == [keys[match.row]]
+            assert best <= allowed
+        elif match.tier == "none" and best <= allowed:
+            assert len(nearest) > 1
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda row, name, end: f"{name}{end}" if name else f"{ROWS[row][0][0]}{end}",
+            st.integers(0, len(ROWS) - 1),
+            st.one_of(st.just(""), st.text(max_size=8)),
+            st.sampled_from(["", " (1999)", ", The", " II", "s", "x 2003", " "]),
+        )
+    )
+)
+def test_many_at_once_are_matched_as_one_by_one(names: list[str]) -> None:
+    columns = list(zip(*ROWS, strict=True))
+    index = TitleIndex(columns[0], columns[1], columns[2])
+    assert index.match_many(names) == [index.match(n) for n in names]
+
+
+def test_an_index_goes_to_another_process(index: TitleIndex) -> None:
+    names = ["The Matrix Reloded", "dune", "Duna 1984", "Completely Something Else"]
+    code = (
+        "import pickle, sys\n"
+        "index, names = pickle.load(sys.stdin.buffer)\n"
+        "print([(m.row, m.tier) for m in index.match_many(names)], index.lookup('dune'))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps((index, names)),
+        capture_output=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+    )
+    matches = [(m.row, m.tier) for m in index.match_many(names)]
+    assert run.stdout.decode().strip() == f"{matches} {index.lookup('dune')}"
+
+
+def test_real_titles_are_found_and_their_sequels_are_not() -> None:
+    path = Path(__file__).resolve().parents[2] / "shared/data/wikipedia-movies/movies.jsonl.gz"
+    if not path.is_file():
+        pytest.skip("the films of Wikipedia are not beside this repository")
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        films = [json.loads(line) for line in lines]
+    titles, years = [f["title"] for f in films], [f["year"] for f in films]
+    real = TitleIndex([(t,) for t in titles], years)
+    for title, match in zip(titles, real.match_many(titles), strict=True):
+        assert match.row is not None
+        assert fold(titles[match.row]) == fold(title)
+    known = {fold(t) for t in titles}
+    sequels = [s for s in (f"{t} {n}" for t in titles for n in (8, "VIII")) if fold(s) not in known]
+    for sequel, match in zip(sequels, real.match_many(sequels), strict=True):
+        if match.row is not None:
+            assert fold(titles[match.row]).split()[-1] == fold(sequel).split()[-1]
