@@ -194,19 +194,23 @@ def recommend_prompt(
     said = tuple(Message(m.role, m.content) for m in conversation.messages)
     if strategy.detail == "turns":
         return (Message("system", "recommend"), *strategy.examples(), *said)
-    parts = [
+    task = (
         "You recommend films. Answer with a numbered list of film titles and nothing else, "
         f"the best one first, at most {k}. Never list a film that was already seen or mentioned."
-    ]
-    if wishes:
-        parts.append(f"What was understood of the user's wishes: {wishes}.")
-    if candidates:
-        parts.append("Choose only from these films:\n" + "\n".join(c.label for c in candidates))
-    return (
-        Message("system", "\n".join(parts)),
-        *strategy.examples(),
-        *said,
     )
+    notes = []
+    if wishes:
+        notes.append(f"What was understood of the user's wishes: {wishes}.")
+    if candidates:
+        notes.append("Choose only from these films:\n" + "\n".join(c.label for c in candidates))
+    examples = strategy.examples()
+    if not examples:
+        return (Message("system", "\n".join([task, *notes])), *said)
+    # Behind the examples, so that all prompts begin alike and that is computed once.
+    asked = said[-1] if said and said[-1].role == "user" else Message("user", "?")
+    before = said[:-1] if asked in said[-1:] else said
+    asked = Message("user", "\n".join([asked.content, *notes]))
+    return (Message("system", task), *examples, *before, asked)
 
 
 _ENTRY = re.compile(r"^[ \t]*(?:\d{1,3}[ \t]*[.)\]:-]|[-*•])[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
+import logging
 import math
 import os
 import re
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from llmrec.decoding import rank_titles, score_titles, title_trie
 from llmrec.errors import InputError, ModelError
 from llmrec.lexicon import Lexicon
 from llmrec.models.base import LanguageModel, ScoringModel
+from llmrec.models.files import find_file
 from llmrec.models.profile import Profile
 from llmrec.preferences import Understander, Understood
 from llmrec.prompting import (
@@ -32,6 +34,8 @@ from llmrec.prompting import (
     recommend_prompt,
     reply_prompt,
 )
+from llmrec.ranker import LearnedRanker
+from llmrec.ranker.learned import FILES as RANKER_FILES
 from llmrec.similarity import ContentIndex
 from llmrec.trie import TitleTrie
 from llmrec.types import (
@@ -42,7 +46,12 @@ from llmrec.types import (
     Preferences,
     Recommendation,
     Reply,
+    Uncertainty,
 )
+from llmrec.uncertainty.confidence import Confidence
+from llmrec.uncertainty.ensemble import Answered, Ensemble, Method
+from llmrec.uncertainty.measures import certainties, single_pass
+from llmrec.uncertainty.variants import Variant
 from llmrec.wishes import Wish, wishes, without
 from llmrec.wording import chip_texts, reason, reply_text, wish_labels
 
@@ -50,6 +59,8 @@ if TYPE_CHECKING:
     from llmrec.catalog import Catalog
 
 __all__ = ["Event", "Grounding", "LinearRanker", "Ranker", "Recommender"]
+
+_log = logging.getLogger(__name__)
 
 Grounding = Literal["constrained", "match"]
 Array = npt.NDArray[np.float64]
@@ -77,7 +88,8 @@ class LinearRanker:
     Signals: "model" (log-probability of the title given the conversation, standardised over the
     candidates), "similar" (content similarity to films liked or named, 0 to 1), "keywords" (share
     of the themes asked for), "text" (BM25 of the free words, largest 1), "popularity" (0 to 1),
-    "disliked" (content similarity to films disliked).
+    "disliked" (content similarity to films disliked), "learned" (log-probability by a
+    LearnedRanker).
     """
 
     model: float = 0.25
@@ -86,12 +98,22 @@ class LinearRanker:
     text: float = 1.0
     popularity: float = 1.5
     disliked: float = -2.0
+    learned: float = 1.0
+
+    @classmethod
+    def beside(cls, learned: LearnedRanker) -> LinearRanker:
+        """What is added to a learned ranking: the model's share, and wishes it does not read."""
+        share = learned.model_share
+        return cls(model=share, similar=0.0, text=0.0, popularity=0.0)
 
     def __call__(self, signals: Mapping[str, Array]) -> Array:
         """The weighted sum: float64 [candidates]."""
+        return np.asarray(np.sum(list(self.parts(signals).values()), axis=0), dtype=np.float64)
+
+    def parts(self, signals: Mapping[str, Array]) -> dict[str, Array]:
+        """What each signal adds to the sum."""
         weights = dataclasses.asdict(self)
-        parts = [weights[name] * values for name, values in signals.items()]
-        return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
+        return {name: weights[name] * values for name, values in signals.items()}
 
 
 @dataclass(frozen=True)
@@ -121,6 +143,16 @@ class _Plan:
     relaxed: tuple[Wish, ...]
     rows: npt.NDArray[np.int32]
     excluded: frozenset[str]
+    strategy: Strategy | None = None  # None: the recommender's
+    listed: tuple[Item, ...] = ()  # candidates that the prompt names
+
+
+class _Weighed(NamedTuple):
+    """Candidates, the logarithm of each one's probability, and what each signal gave to it."""
+
+    rows: npt.NDArray[np.int32]
+    logprobs: Array
+    parts: Mapping[str, Array]
 
 
 class Recommender:
@@ -136,8 +168,10 @@ class Recommender:
         model write a list and matches it back.
     strategy: how the model is asked.
     ranker: how signals are combined; None: a LinearRanker, in which the model counts as much as
-        its profile says.
+        its profile says. A LearnedRanker brings its own signals.
     profile: how the model is best used; None: as the model itself says.
+    confidence: what ``eval/uncertainty.py`` found for this recommender: makes the confidence of
+        replies a probability. None: it stays uncalibrated.
     """
 
     def __init__(
@@ -147,8 +181,9 @@ class Recommender:
         *,
         grounding: Grounding = "constrained",
         strategy: Strategy | None = None,
-        ranker: Ranker | None = None,
+        ranker: Ranker | LearnedRanker | None = None,
         profile: Profile | None = None,
+        confidence: Confidence | None = None,
     ) -> None:
         if grounding not in ("constrained", "match"):
             raise InputError(f"grounding is {grounding!r}: use 'constrained' or 'match'")
@@ -162,7 +197,18 @@ class Recommender:
         self.grounding: Grounding = grounding
         self._profile = profile or getattr(model, "profile", None) or Profile()
         self._strategy = strategy or ZeroShot(self._profile.detail)
-        self._ranker: Ranker = ranker or LinearRanker(model=self._profile.taste)
+        self.learned = ranker if isinstance(ranker, LearnedRanker) else None
+        self._ranker: Ranker = (
+            LinearRanker.beside(ranker)
+            if isinstance(ranker, LearnedRanker)
+            else ranker or LinearRanker(model=self._profile.taste)
+        )
+        self.confidence = confidence
+        if confidence is not None and (misfit := confidence.misfit(self.measured_as)):
+            raise InputError(
+                f"the confidence was measured with another recommender, its {misfit}: measure "
+                "this one with eval/uncertainty.py, or give no confidence"
+            )
 
     @classmethod
     def from_pretrained(
@@ -179,7 +225,7 @@ class Recommender:
         trust_remote_code: bool = False,
         grounding: Grounding = "constrained",
         strategy: Strategy | None = None,
-        ranker: Ranker | None = None,
+        ranker: str | os.PathLike[str] | Ranker | LearnedRanker | None = None,
     ) -> Recommender:
         """Load a recommender.
 
@@ -191,6 +237,12 @@ class Recommender:
         quantization: "4bit" or "8bit" loads the weights so (bitsandbytes).
         chat_template_from: take the chat template of another tokenizer.
         trust_remote_code: run code that comes with the model. Off unless asked for.
+        ranker: a Hub id or folder that ``train/ranker.py`` wrote, or how signals are combined.
+            None: the learned one beside the adapter or the model, where there is one whose items
+            are in the catalogue.
+
+        A ``confidence.json`` beside the adapter or the model is used where it was measured with
+        this catalogue and this way of ranking.
 
         Raises
         ------
@@ -208,8 +260,11 @@ class Recommender:
                         f"{name} is {value!r} with a model that is loaded already: "
                         "give the model by its name, or load it with that option"
                     )
+        places: list[str | os.PathLike[str]] = []
         if model is None or isinstance(model, (str, os.PathLike)):
-            from llmrec.models.local import LocalModel
+            from llmrec.models.local import EMBEDDED, LocalModel
+
+            places = [p for p in (adapter, EMBEDDED if model is None else model) if p is not None]
 
             model = LocalModel.from_pretrained(
                 model,
@@ -225,7 +280,34 @@ class Recommender:
             catalog = Catalog.embedded()
         elif not isinstance(catalog, Catalog):
             catalog = Catalog.open(catalog)
-        return cls(model, catalog, grounding=grounding, strategy=strategy, ranker=ranker)
+        if isinstance(ranker, (str, os.PathLike)):
+            ranker = LearnedRanker.find(ranker)
+        elif ranker is None and grounding == "constrained":
+            ranker = _learned_beside(places, catalog, revision)
+        made = cls(model, catalog, grounding=grounding, strategy=strategy, ranker=ranker)
+        found = Confidence.beside(*places, revision=revision)
+        if found is not None and (misfit := found.misfit(made.measured_as)):
+            _log.info("confidence stays uncalibrated: it was measured otherwise, its %s", misfit)
+        else:
+            made.confidence = found
+        return made
+
+    @property
+    def measured_as(self) -> dict[str, str]:
+        """What decides the scores besides the model: a calibrated confidence holds for it alone.
+
+        Of a ranker it is its ``fingerprint`` where it has one.
+        """
+        hand_set = repr(self._ranker) if isinstance(self._ranker, LinearRanker) else ""
+        if self.learned is not None:
+            hand_set = f"learned {self.learned.fingerprint}"
+        return {
+            "catalog": self.catalog.fingerprint,
+            "grounding": self.grounding,
+            "strategy": f"{type(self._strategy).__name__} {self._strategy.detail}",
+            "ranker": hand_set
+            or str(getattr(self._ranker, "fingerprint", type(self._ranker).__name__)),
+        }
 
     # -- what a user calls --------------------------------------------------------------------
 
@@ -348,7 +430,89 @@ class Recommender:
         good = [p.conversation.messages[-1].content for p in plans if p.rows.size and not p.relaxed]
         return good[:k]
 
+    @overload
+    def uncertainty(
+        self,
+        conversation: str | Conversation,
+        k: int = ...,
+        *,
+        methods: Sequence[Method] | None = ...,
+        variants: int = ...,
+        seed: int = ...,
+    ) -> Uncertainty: ...
+    @overload
+    def uncertainty(
+        self,
+        conversation: Sequence[Any],
+        k: int = ...,
+        *,
+        methods: Sequence[Method] | None = ...,
+        variants: int = ...,
+        seed: int = ...,
+    ) -> Any: ...
+
+    def uncertainty(
+        self,
+        conversation: Any,
+        k: int = 5,
+        *,
+        methods: Sequence[Method] | None = None,
+        variants: int = 8,
+        seed: int = 0,
+    ) -> Any:
+        """How sure the first ``k`` are, as an Uncertainty; a list of them for a list.
+
+        The request is put in several ways, and the answers to all of them are compared.
+
+        Parameters
+        ----------
+        methods: what is varied: "clarifications" says what the user left open, "paraphrases" says
+            the same in other words, "order" changes the order of few-shot examples, listed
+            candidates or films named; "logits" varies nothing. None: all that can be.
+        variants: how many answers are compared for each method.
+        seed: the same one gives the same variants.
+
+        Raises
+        ------
+        InputError: as ``recommend``; or a method that does not exist, or "order" where the
+            model's prompts list nothing.
+        """
+        asked, single = _as_batch(conversation)
+        _check_k(k)
+        ensemble = Ensemble(
+            self._answered,
+            self.catalog.items_at,
+            self._strategy,
+            self.grounding == "constrained",
+            self.model if self._profile.writes else None,
+            self.confidence,
+        )
+        found = ensemble(asked, k, methods, variants, seed)
+        return found[0] if single else found
+
     # -- the steps ----------------------------------------------------------------------------
+
+    def _answered(self, variants: Sequence[Variant]) -> list[Answered]:
+        """What each variant is answered with, over all its candidates."""
+        unread = [v.conversation for v in variants if v.understood is None]
+        read = iter(self._prepare(unread, None))
+        understood = [v.understood or next(read) for v in variants]
+        plans = []
+        for v, u in zip(variants, understood, strict=True):
+            plan = self._plan(v.conversation, u, False)
+            if v.candidates:
+                rows = np.sort(self.catalog.rows([i.id for i in v.candidates]))
+                plan = dataclasses.replace(plan, rows=rows)
+            plans.append(dataclasses.replace(plan, strategy=v.strategy, listed=v.candidates))
+        if self.grounding == "constrained":
+            answers = [(w.rows, w.logprobs) for w in self._scored(plans)]
+        else:
+            lists = [r.recommendations for r in self._rank(plans, 10)]
+            answers = [
+                (self.catalog.rows([r.item.id for r in own]), np.array([r.score for r in own]))
+                for own in lists
+            ]
+        return [Answered(u, a) for u, a in zip(understood, answers, strict=True)]
 
     def _chat(
         self,
@@ -458,32 +622,92 @@ class Recommender:
                 self._match(p, text, k)
                 for p, text in zip(plans, self._written(plans, k), strict=True)
             ]
+        replies = []
+        for plan, (own, scores, parts) in zip(plans, self._scored(plans), strict=True):
+            best = np.lexsort((own, -scores))[:k]
+            items = self.catalog.items_at(own[best])
+            reply = self._reply(plan, items, scores[best].tolist(), k)
+            why = self._why(
+                plan, own[best], {n: v[best] - v.mean() for n, v in parts.items() if v.size}
+            )
+            named = tuple(
+                dataclasses.replace(r, signals=w)
+                for r, w in zip(reply.recommendations, why, strict=True)
+            )
+            reply = dataclasses.replace(reply, recommendations=named)
+            if self.confidence is not None and own.size:
+                sure = self.confidence(certainties(single_pass((own, scores))), k)
+                reply = dataclasses.replace(reply, confidence=sure, calibrated=True)
+            replies.append(reply)
+        return replies
+
+    def _why(
+        self, plan: _Plan, rows: npt.NDArray[np.int32], parts: Mapping[str, Array]
+    ) -> list[dict[str, float]]:
+        """What each item's utility owes to each signal, beside an average candidate."""
+        why = [{n: round(float(v[i]), 3) for n, v in parts.items()} for i in range(len(rows))]
+        if self.learned is not None and len(rows):
+            back = np.full(len(self.catalog), -1, dtype=np.int64)
+            known = self._learned_rows >= 0
+            back[self._learned_rows[known]] = np.flatnonzero(known)
+            groups = self.learned.reasons(plan.conversation, back[rows].tolist(), _named(plan))
+            for w, g in zip(why, groups, strict=True):
+                w.pop("learned", None)
+                w |= g
+        return why
+
+    @cached_property
+    def _learned_rows(self) -> npt.NDArray[np.int32]:
+        """The row of the catalogue for each item of the learned ranker; -1 where there is none."""
+        ids = self.learned.ids if self.learned else ()
+        known = [i in self.catalog for i in ids]
+        out = np.full(len(ids), -1, dtype=np.int32)
+        out[known] = self.catalog.rows([i for i, k in zip(ids, known, strict=True) if k])
+        return out
+
+    def _scored(self, plans: Sequence[_Plan]) -> list[_Weighed]:
+        """The candidates that were weighed."""
         others = [self._signals(p) for p in plans]
         prompts = [self._prompt(p) for p in plans]
         rows = self._shortlists(plans, others, prompts)
-        model_scores = score_titles(self._scoring(), prompts, self._trie, rows)
-        replies = []
-        for plan, own, signals, lm in zip(plans, rows, others, model_scores, strict=True):
+        model_scores = self._title_scores(prompts, rows)
+        out = []
+        for own, signals, lm in zip(rows, others, model_scores, strict=True):
             here = {name: values[own].astype(np.float64) for name, values in signals.items()}
             here["model"] = _standardised(lm)
             usable = np.isfinite(lm)
-            utility = self._ranker(here)
-            own, utility = own[usable], utility[usable]
+            here = {name: values[usable] for name, values in here.items()}
+            own, utility = own[usable], self._ranker(here)
             if own.size:
                 utility = utility - utility.max()
-                scores = utility - math.log(float(np.exp(utility).sum()))
-                best = np.lexsort((own, -scores))[:k]
-            else:
-                scores, best = utility, np.zeros(0, dtype=np.int64)
-            items = self.catalog.items_at(own[best])
-            replies.append(self._reply(plan, items, scores[best].tolist(), k))
-        return replies
+                utility = utility - math.log(float(np.exp(utility).sum()))
+            parts = self._ranker.parts(here) if isinstance(self._ranker, LinearRanker) else {}
+            out.append(_Weighed(own, utility, parts))
+        return out
+
+    def _title_scores(
+        self, prompts: Sequence[Sequence[int]], rows: Sequence[npt.NDArray[np.int32]]
+    ) -> list[Array]:
+        """The model's score of each row after each prompt; what is asked twice is run once."""
+        asked = [(tuple(p), r.tobytes()) for p, r in zip(prompts, rows, strict=True)]
+        first = {key: n for n, key in reversed(list(enumerate(asked)))}
+        chosen = sorted(first.values())
+        scores = score_titles(
+            self._scoring(),
+            [prompts[n] for n in chosen],
+            self._trie,
+            [rows[n] for n in chosen],
+        )
+        found = dict(zip(chosen, scores, strict=True))
+        return [found[first[key]] for key in asked]
 
     def _signals(self, plan: _Plan) -> dict[str, npt.NDArray[np.float32]]:
         """Every signal but the model's, over the whole catalogue: float32 [n] each."""
         p = plan.preferences
         n = len(self.catalog)
         signals: dict[str, npt.NDArray[np.float32]] = {"popularity": self.catalog.popularity}
+        if self.learned is not None:
+            signals["learned"] = self._by_dialogues(self.learned, plan)
         if p.similar_to or p.likes:
             signals["similar"] = self._content.to(self.catalog.rows(p.similar_to + p.likes))
         if p.dislikes:
@@ -498,6 +722,15 @@ class Recommender:
             found = self.catalog.scores(p.text)
             signals["text"] = np.asarray(found / max(float(found.max()), 1e-9), dtype=np.float32)
         return signals
+
+    def _by_dialogues(self, learned: LearnedRanker, plan: _Plan) -> npt.NDArray[np.float32]:
+        """The learned ranking over the catalogue; what was no candidate stands below the last."""
+        found = learned.rank([plan.conversation], repeat=True, named=[_named(plan)])[0]
+        lowest = float(found.logprobs.min(initial=0.0)) - 1
+        out = np.full(len(self.catalog), lowest, dtype=np.float32)
+        rows = self._learned_rows[found.rows]
+        out[rows[rows >= 0]] = found.logprobs[rows >= 0]
+        return out
 
     def _shortlists(
         self,
@@ -587,7 +820,10 @@ class Recommender:
             i: self.catalog.labels[r] for i, r in zip(ids, self.catalog.rows(ids), strict=True)
         }
         conversation = dataclasses.replace(plan.conversation, messages=tuple(messages))
-        return recommend_prompt(conversation, p, titles, strategy=self._strategy, k=k)
+        strategy = plan.strategy or self._strategy
+        return recommend_prompt(
+            conversation, p, titles, strategy=strategy, candidates=plan.listed, k=k
+        )
 
     def search(self, conversation: ConversationLike, k: int = 10) -> list[tuple[Item, float]]:
         """The model's own top ``k`` titles over all candidates, exact, with log-probabilities.
@@ -682,6 +918,27 @@ class Recommender:
                 removed += strangers
             else:
                 yield sentence
+
+
+def _learned_beside(
+    places: Sequence[str | os.PathLike[str]], catalog: Catalog, revision: str | None
+) -> LearnedRanker | None:
+    """The learned ranker that came with an adapter or model, if it is about these items."""
+    for place in places:
+        if find_file(place, RANKER_FILES[0], revision=revision) is None:
+            continue
+        found = LearnedRanker.find(place, revision=revision)
+        known = sum(i in catalog for i in found.ids)
+        if 2 * known >= len(found.ids):
+            return found
+        _log.info("the ranker of %s is left out: the catalogue has %d of its %d items", place,
+                  known, len(found.ids))  # fmt: skip
+    return None
+
+
+def _named(plan: _Plan) -> tuple[str, ...]:
+    """What the user named, by what was understood."""
+    return tuple(dict.fromkeys((*plan.preferences.similar_to, *plan.preferences.likes)))
 
 
 def _sentences(pieces: Iterable[str]) -> Iterator[str]:

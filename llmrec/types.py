@@ -22,6 +22,8 @@ __all__ = [
     "Preferences",
     "Recommendation",
     "Reply",
+    "Spread",
+    "Uncertainty",
 ]
 
 Role = Literal["system", "user", "assistant"]
@@ -304,6 +306,8 @@ class Recommendation(_Value):
     score: natural logarithm of the item's probability, normalised over the candidates ranked.
     reason: why, in the user's language, from catalogue fields and wishes that can be checked.
     matched, relaxed: wishes the item meets, and wishes it does not meet, in the user's language.
+    signals: what spoke for it: by name, how much of its utility (in natural logarithms) it owes
+        to a signal, beside an average candidate.
     """
 
     item: Item
@@ -312,6 +316,7 @@ class Recommendation(_Value):
     reason: str = ""
     matched: tuple[str, ...] = ()
     relaxed: tuple[str, ...] = ()
+    signals: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -322,7 +327,9 @@ class Reply(_Value):
     ----------
     text: the prose, in the user's language.
     sources: the items that the text speaks of.
-    confidence: 0 to 1; how much of the probability the recommended list holds (uncalibrated).
+    confidence: 0 to 1; where ``calibrated``, the probability that at least one of the items shown
+        is what the user wants, as measured on the data set it was fitted on; else how much of the
+        model's own probability the list holds, which is not the same and mostly too much.
     ungrounded: titles named by the text that are not in the catalogue; always empty under
         constrained decoding.
     removed: names that the model's prose gave and that are neither recommended nor the user's
@@ -336,10 +343,91 @@ class Reply(_Value):
     confidence: float = 0.0
     ungrounded: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    calibrated: bool = False
 
     def message(self) -> Message:
         """The reply as the assistant's turn of a conversation."""
         return Message("assistant", self.text, tuple(r.item.id for r in self.recommendations))
+
+
+@dataclass(frozen=True)
+class Spread(_Value):
+    """How much the answers to one request differ, of which one thing was varied.
+
+    Attributes
+    ----------
+    source: what was varied: "clarifications" of the request, "paraphrases" of it, or the "order"
+        of what the model is told.
+    varied: what of it, in words.
+    variants: how many answers are compared. support: how many items they weigh together.
+    total, expected, mutual_information: in nats; the first is the sum of the others.
+    jaccard, rbo: mean pairwise Jaccard index and rank-biased overlap of the lists, 0 to 1.
+    """
+
+    source: str
+    varied: str
+    variants: int
+    support: int
+    total: float = 0.0
+    expected: float = 0.0
+    mutual_information: float = 0.0
+    jaccard: float = 1.0
+    rbo: float = 1.0
+
+    @property
+    def aleatoric(self) -> float:
+        """The doubt that lies in the request, in nats.
+
+        What a clearer request would take away; where only wording or order was varied, what
+        stays whatever they are.
+        """
+        return self.mutual_information if self.source == "clarifications" else self.expected
+
+    @property
+    def epistemic(self) -> float:
+        """The doubt that lies in the model, in nats.
+
+        What stays however clear the request is; where only wording or order was varied, what
+        they change though they should not.
+        """
+        return self.expected if self.source == "clarifications" else self.mutual_information
+
+
+@dataclass(frozen=True)
+class Uncertainty(_Value):
+    """How sure a recommendation is, and whose doubt it is.
+
+    Attributes
+    ----------
+    total: entropy in nats of the answer, over all that was varied in the first source.
+    aleatoric, epistemic: its two parts, as the first source names them; None where nothing was
+        varied, as one answer alone does not tell them apart.
+    consistency: mean rank-biased overlap of the lists where they should be the same: over
+        paraphrases and orders; None where neither was tried.
+    confidence, calibrated: as in Reply.
+    kind: "sure", "ambiguous" (mostly the request), "unknowing" (mostly the model), or "unsure"
+        where the parts are not known.
+    reading: ``kind`` as a sentence in the user's language.
+    items: ids of the list that all this is about, best first.
+    single: measures of the plain answer alone, by name.
+    sources: one Spread for each source.
+    """
+
+    total: float
+    aleatoric: float | None = None
+    epistemic: float | None = None
+    consistency: float | None = None
+    confidence: float = 0.0
+    calibrated: bool = False
+    kind: str = "unsure"
+    reading: str = ""
+    items: tuple[str, ...] = ()
+    single: Mapping[str, float] = field(default_factory=dict, hash=False)
+    sources: tuple[Spread, ...] = ()
+
+    def __post_init__(self) -> None:
+        spreads = tuple(s if isinstance(s, Spread) else Spread.from_dict(s) for s in self.sources)
+        object.__setattr__(self, "sources", spreads)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,10 @@ class Runner:
     used_ids: the token ids that exist; the rest of the vocabulary is padding and gets -inf.
     prefix_bytes: how much memory the caches of former prompts may take.
     mode: "tree", "copies" or "plain"; None: the best of them that proves right.
+
+    Attributes
+    ----------
+    fed: how many tokens the model was fed so far, padding included.
     """
 
     def __init__(
@@ -76,7 +80,9 @@ class Runner:
         self.lock = threading.RLock()
         self._used = sorted(used_ids)
         self._mode = mode
+        self.fed = 0
         self._prefixes = _Prefixes(prefix_bytes)
+        self._pinned: tuple[tuple[int, ...], _Layers] = ((), [])
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._takes = set(inspect.signature(inner.forward).parameters)
         self._config = model.config.get_text_config()
@@ -125,6 +131,22 @@ class Runner:
             if len(ids) > 1 and shared >= _WORTH:
                 self._start_together([ids[0][:shared]])
             return self._start_together(ids)
+
+    def forget(self, prefix: Sequence[int] = ()) -> None:
+        """Forget former prompts but ``prefix``, which is run once for all calls that name it.
+
+        What the model says afterwards depends, to the last bit, on nothing that was asked before.
+        """
+        if self.mode != "tree":
+            return
+        ids = tuple(map(int, prefix))
+        with self.lock:
+            self._prefixes.clear()
+            if ids != self._pinned[0]:
+                run = self._start_together([list(ids)])[0] if ids else None
+                self._pinned = (ids, _layers(run.cache) if run else [])
+            elif ids:
+                self._prefixes.add(ids, self._pinned[1])
 
     def step(self, run: Run, tokens: Sequence[int]) -> torch.Tensor:
         """One more token for each sequence; logits of what follows, float32 [rows, vocabulary]."""
@@ -245,6 +267,7 @@ class Runner:
 
         inputs = {k: v for k, v in inputs.items() if k in self._takes}
         with self.lock, torch.inference_mode():
+            self.fed += inputs["input_ids"].numel()
             logits: torch.Tensor = self.model(**inputs).logits.float()
             return logits.index_fill_(-1, self._unused, -torch.inf)
 
@@ -650,6 +673,11 @@ class _Prefixes:
                 return 0, []
             self._kept.move_to_end(key)
             return best, self._kept[key][1]
+
+    def clear(self) -> None:
+        """Keep none of them."""
+        with self._lock:
+            self._kept.clear()
 
     def add(self, ids: Sequence[int], layers: _Layers) -> None:
         """Keep the cache of a sequence, in place of those of its beginnings."""

@@ -198,6 +198,18 @@ class LocalModel:
         return self.runner.limit
 
     @property
+    def fed(self) -> int:
+        """How many tokens the model was fed so far, padding included."""
+        return self.runner.fed
+
+    def forget(self, prefix: Sequence[int] = ()) -> None:
+        """Forget former prompts but ``prefix``, which is run once for all calls that name it.
+
+        What the model says afterwards depends, to the last bit, on nothing that was asked before.
+        """
+        self.runner.forget(prefix)
+
+    @property
     def fingerprint(self) -> str:
         """Changes when the tokenizer does."""
         return self.chat.fingerprint

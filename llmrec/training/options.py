@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import json
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from llmrec.errors import InputError
+from llmrec.options import Options
+from llmrec.options import option as _of
 
 __all__ = ["PRESETS", "TuningOptions"]
 
 PRESETS = Path(__file__).resolve().parents[2] / "train" / "presets"
 
-# What a run is called and where it goes; all the rest decides what comes out of it. Of the data
-# it is the rows that count.
-_ASIDE = (
-    *("base_id", "data", "keep", "report_to", "push_to_hub", "private"),
-    *("out", "threads", "dry_run", "resume"),
-)
-_KINDS = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 _POSITIVE = (
     *("k", "r", "alpha", "learning_rate", "epochs", "batch_size", "accumulation", "evaluate_every"),
     *("save_every", "keep"),
@@ -32,13 +20,17 @@ _POSITIVE = (
 _NOT_NEGATIVE = ("validation_limit", "warmup", "weight_decay", "clip", "early_stopping", "threads")
 
 
-def _of(default: Any, said: str, *choices: str) -> Any:
-    return field(default=default, metadata=MappingProxyType({"help": said, "choices": choices}))
-
-
 @dataclass(frozen=True)
-class TuningOptions:
+class TuningOptions(Options):
     """The whole of a fine-tuning. The fields are the flags and the keys of a preset."""
+
+    PRESETS = PRESETS
+    # What a run is called and where it goes; all the rest decides what comes out of it. Of the
+    # data it is the rows that count.
+    ASIDE = (
+        *("base_id", "data", "keep", "report_to", "push_to_hub", "private"),
+        *("out", "threads", "dry_run", "resume"),
+    )
 
     # What is tuned
     model: str = _of("embedded", "Hub id or folder of the base model, or 'embedded'")
@@ -122,8 +114,9 @@ class TuningOptions:
         *("auto", "never"))  # fmt: skip
 
     def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
+        if self.target_modules in ((), []):
+            raise InputError("target_modules is empty: name a layer, or all-linear")
+        super().__post_init__()
         for name in ("limit", "max_steps"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} is {value}: give 1 or more, or leave it out")
@@ -196,122 +189,3 @@ class TuningOptions:
                 "private is said of a repository, and push_to_hub names none: name one",
             ),
         )
-
-    @classmethod
-    def add_flags(cls, parser: argparse.ArgumentParser) -> None:
-        """Add ``--config`` and a flag for each field; those not given stay out of the result."""
-        parser.add_argument(
-            "--config",
-            metavar="NAME_OR_FILE",
-            help=f"a preset ({', '.join(sorted(p.stem for p in PRESETS.glob('*.yaml')))}) or a "
-            "file of YAML; flags override it",
-        )
-        for f in dataclasses.fields(cls):
-            said = f"{f.metadata['help']} (default: {_written(f.default)})".replace("%", "%%")
-            flag = "--" + f.name.replace("_", "-")
-            more: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": f.name, "help": said}
-            if f.type == "bool":
-                more["action"] = argparse.BooleanOptionalAction
-            elif f.name == "target_modules":
-                more |= {"nargs": "+", "metavar": "NAME"}
-            elif f.metadata["choices"]:
-                more["choices"] = f.metadata["choices"]
-            else:
-                kind = str(f.type).partition(" ")[0]
-                more |= {"type": {"int": int, "float": float}.get(kind, str), "metavar": kind}
-            parser.add_argument(flag, **more)
-
-    @classmethod
-    def from_flags(cls, flags: Mapping[str, Any]) -> TuningOptions:
-        """The options of a parsed command line: those of ``--config``, overridden by flags.
-
-        Raises
-        ------
-        InputError: the configuration cannot be read, or an option is unknown, of a wrong type, or
-            contradicts another.
-        """
-        config = flags.get("config")
-        values = {} if config is None else _read(config)
-        values |= {k: v for k, v in flags.items() if k != "config"}
-        known = [f.name for f in dataclasses.fields(cls)]
-        for name in values:
-            if name not in known:
-                where = f"{config} has" if config else "there is"
-                raise InputError(
-                    f"{where} the option {name!r}, which is none: use {', '.join(known)}"
-                )
-        return cls(**values)
-
-    @property
-    def resolved(self) -> str:
-        """Every option as YAML, which ``--config`` reads."""
-        import yaml  # type: ignore[import-untyped]
-
-        plain = json.loads(json.dumps(dataclasses.asdict(self)))
-        text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-        return text
-
-    @property
-    def decisive(self) -> dict[str, Any]:
-        """The options that the weights of the result depend on."""
-        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {name: value for name, value in plain.items() if name not in _ASIDE}
-
-
-def _read(config: str) -> dict[str, Any]:
-    import yaml
-
-    preset, file = PRESETS / f"{config}.yaml", Path(config).expanduser()
-    found = preset if preset.is_file() and Path(config).name == config else file
-    if not found.is_file():
-        names = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yaml"))) or "none here"
-        raise InputError(
-            f"config is {config!r}, which is no file and no preset: the presets are {names}"
-        )
-    try:
-        values = yaml.safe_load(found.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        said = " ".join(str(e).split())
-        raise InputError(f"{found} cannot be read as YAML ({said}): mend it") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise InputError(f"{found} holds no options: write them as 'name: value', one a line")
-    return {str(name): value for name, value in values.items()}
-
-
-def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
-    kind, _, optional = str(f.type).partition(" | ")
-    if value is None and optional:
-        return None
-    if kind == "tuple[str, ...]":
-        names = (value,) if isinstance(value, str) else value
-        if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
-            raise InputError(f"{f.name} is {value!r}: give a list of names, or one name")
-        if not names:
-            raise InputError(f"{f.name} is empty: name a layer, or all-linear")
-        return tuple(names)
-    if kind == "float":
-        if isinstance(value, str):  # YAML reads 2e-4 as a text: it wants 2.0e-4
-            value = _number(value)
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-    if type(value).__name__ != kind or (kind == "float" and not math.isfinite(value)):
-        raise InputError(f"{f.name} is {value!r}: give {_KINDS[kind]}")
-    choices = f.metadata["choices"]
-    if choices and value not in choices:
-        raise InputError(f"{f.name} is {value!r}: use {', '.join(choices)}")
-    return value
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, tuple):
-        return " ".join(value)
-    return "none" if value in (None, "") else str(value)

@@ -1,4 +1,4 @@
-"""Evaluation hides how a model is run over examples, and how its rankings become figures."""
+"""Rankings hides how a model alone ranks a catalogue, and Recall@k of that with its interval."""
 
 from __future__ import annotations
 

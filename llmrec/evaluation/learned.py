@@ -1,0 +1,120 @@
+"""Learned systems hide how a learned ranker is measured: over the whole catalogue, unfiltered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llmrec.catalog import Catalog
+from llmrec.decoding import score_titles, title_trie
+from llmrec.evaluation.baselines import prediction
+from llmrec.evaluation.predictions import Prediction
+from llmrec.evaluation.systems import ModelSystem
+from llmrec.models.base import ScoringModel
+from llmrec.prompting import TITLE_END, Strategy
+from llmrec.ranker import LearnedRanker, Ranked
+from llmrec.ranker.share import share_of, standardised
+from llmrec.types import Example
+
+__all__ = ["Beside", "LearnedSystem"]
+
+SHORTLIST = 300  # of the ranker's best, those that a model is asked about
+
+
+class LearnedSystem:
+    """A learned ranker alone: no language model, no understanding, no filters."""
+
+    def __init__(self, name: str, ranker: LearnedRanker, *, depth: int) -> None:
+        self.name = name
+        self.about: Mapping[str, Any] = {"ranker": ranker.fingerprint, **ranker.facts}
+        self._ranker, self._depth = ranker, depth
+
+    def predictions(self, examples: Sequence[Example]) -> list[Prediction]:
+        """See ``System``."""
+        found = self._ranker.rank([e.conversation for e in examples], repeat=True)
+        return [
+            _predicted(e, self._ranker.ids, r.rows, r.logprobs, self._depth)
+            for e, r in zip(examples, found, strict=True)
+        ]
+
+
+class Beside(ModelSystem):
+    """A learned ranker and a model's opinion of its best candidates.
+
+    Parameters
+    ----------
+    depth: how many items are wanted beside the mentioned ones.
+    strategy: how the model is asked; None: zero-shot, as its profile says.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: ScoringModel,
+        catalog: Catalog,
+        ranker: LearnedRanker,
+        *,
+        depth: int,
+        strategy: Strategy | None = None,
+    ) -> None:
+        super().__init__(name, model, catalog, depth=depth, strategy=strategy)
+        self._ranker = ranker
+        self._row = {i: n for n, i in enumerate(catalog.ids)}
+        self._labels = title_trie(model, catalog.labels, terminator=TITLE_END)
+        self.about |= {"ranker": ranker.fingerprint, **ranker.facts}
+
+    def _predictions(self, examples: Sequence[Example]) -> list[Prediction]:
+        found = self._ranker.rank([e.conversation for e in examples], SHORTLIST, repeat=True)
+        opinions = self.opinions(examples, found)
+        out = []
+        for e, r, opinion in zip(examples, found, opinions, strict=True):
+            scores = r.logprobs + self._ranker.model_share * opinion
+            order = np.lexsort((r.rows, -scores))
+            out.append(_predicted(e, self._ranker.ids, r.rows[order], scores[order], self._depth))
+        return out
+
+    def opinions(
+        self, examples: Sequence[Example], found: Sequence[Ranked]
+    ) -> list[npt.NDArray[np.float64]]:
+        """What the model thinks of the items found, standardised: [items] for each example."""
+        prompts = [self._recommender.prompt_ids(e.conversation) for e in examples]
+        ids = self._ranker.ids
+        places = [np.array([self._row.get(ids[n], -1) for n in r.rows.tolist()]) for r in found]
+        rows = [np.unique(p[p >= 0]).astype(np.int32) for p in places]
+        scores = score_titles(self._scoring, prompts, self._labels, rows)
+        out = []
+        for place, row, score in zip(places, rows, scores, strict=True):
+            own = np.full(len(place), -np.inf)
+            own[place >= 0] = score[np.searchsorted(row, place[place >= 0])]
+            out.append(standardised(own))
+        return out
+
+    def learn_share(self, examples: Sequence[Example], batch: int = 32) -> float:
+        """How much the model should count, by examples that neither it nor the ranker has seen."""
+        logprobs, opinions, right = [], [], []
+        for at in range(0, len(examples), batch):
+            part = examples[at : at + batch]
+            self._afresh()
+            found = self._ranker.rank([e.conversation for e in part], SHORTLIST)
+            row_of = self._ranker.row_of
+            for e, r, o in zip(part, found, self.opinions(part, found), strict=True):
+                wanted = [row_of[i] for i in e.relevant if i in row_of]
+                logprobs.append(r.logprobs.astype(np.float64))
+                opinions.append(o)
+                right.append(np.isin(r.rows, wanted))
+        return share_of(logprobs, opinions, right)
+
+
+def _predicted(
+    example: Example,
+    ids: Sequence[str],
+    rows: npt.NDArray[Any],
+    scores: npt.NDArray[Any],
+    depth: int,
+) -> Prediction:
+    deep = depth + len(example.conversation.mentioned)
+    items = [ids[r] for r in rows[:deep].tolist()]
+    return prediction(example, items, scores=tuple(np.round(scores[:deep], 4).tolist()))

@@ -1,0 +1,144 @@
+"""RunOptions hides how an evaluation is said: as flags or as a file of YAML, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmrec.errors import InputError
+from llmrec.options import Options
+from llmrec.options import option as _of
+
+__all__ = ["BASELINES", "RunOptions"]
+
+BASELINES = ("random", "popularity", "repeat-last", "co-occurrence")
+_POSITIVE = ("shots", "lists", "list_length", "batch_size")
+
+
+@dataclass(frozen=True)
+class RunOptions(Options):
+    """The whole of an evaluation. The fields are the flags and the keys of a file of YAML."""
+
+    # What does not change what a system says; a finished run is never asked again for these.
+    ASIDE = ("out", "threads", "restart")
+
+    # What is asked
+    data: str = _of("", "folder that train/prepare.py wrote, or a JSONL file of conversations")
+    split: str = _of("validation", "part of the data")
+    catalog: str | None = _of(None, "folder of a catalogue (default: the items of the data)")
+    limit: int | None = _of(None, "examples at most: so many drawn by the seed, in data order")
+
+    # Who is asked
+    model: str = _of("embedded", "Hub id or folder, 'embedded', the URL of a server, or none")
+    adapter: str | None = _of(None, "Hub id or folder of an adapter for the model")
+    revision: str | None = _of(None, "branch, tag or commit of the model")
+    quantization: str = _of("none", "of the weights", "none", "4bit", "8bit")
+    chat_template_from: str | None = _of(None, "take the chat template of this tokenizer")
+    baseline: str | None = _of(None, "measure this instead of a model", *BASELINES)
+
+    # How it is asked
+    strategy: str = _of(
+        "zero-shot",
+        "fine-tuned is zero-shot with an adapter; sampling writes --lists lists and counts votes",
+        *("zero-shot", "few-shot", "fine-tuned", "sampling"),
+    )
+    shots: int = _of(5, "few-shot: answered examples from the training part")
+    grounding: str = _of(
+        "constrained",
+        "rank the titles of the catalogue exactly, or match a list that the model writes",
+        *("constrained", "match"),
+    )
+    ranker: str = _of(
+        "none",
+        "none: the model's own ranking of every item; linear: the whole recommender, with "
+        "understanding, filters and hand-set weights; or a folder or Hub id of a learned ranker, "
+        "which ranks every item, with the model where it has learned the model's share",
+    )
+    lists: int = _of(20, "sampling: how many lists")
+    list_length: int = _of(10, "match and sampling: titles read of a list")
+    temperature: float = _of(0.7, "sampling: of the dice")
+
+    # How it is counted
+    ks: tuple[int, ...] = _of((1, 5, 10, 50), "depths of the metrics")
+    seed: int = _of(0, "of --limit, the shots, the dice and the random baseline")
+    batch_size: int = _of(16, "examples that are asked together")
+
+    # Where it goes
+    out: str = _of("runs/eval", "folder of the run")
+    threads: int = _of(0, "CPU threads; 0: as torch chooses")
+    restart: bool = _of(False, "throw away what the folder holds of an earlier run")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in _POSITIVE:
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"limit is {self.limit}: give 1 or more, or leave it out")
+        if self.threads < 0:
+            raise InputError(f"threads is {self.threads}: give 0 or more")
+        if not min(self.ks) >= 1 or max(self.ks) > 1_000:
+            raise InputError(f"ks are {' '.join(map(str, self.ks))}: give depths of 1 to 1000")
+        if self.temperature <= 0:
+            raise InputError(
+                f"temperature is {self.temperature}: lists are sampled above 0, 0.7 is usual"
+            )
+        if not self.data:
+            raise InputError(
+                "no data are given: name with --data a folder that train/prepare.py wrote"
+            )
+        for wrong, said in self._contradictions():
+            if wrong:
+                raise InputError(said)
+        object.__setattr__(self, "ks", tuple(sorted(set(self.ks))))
+
+    def _contradictions(self) -> tuple[tuple[bool, str], ...]:
+        served = self.model.startswith(("http://", "https://"))
+        writes = self.grounding == "match" or self.strategy == "sampling"
+        whole = self.ranker != "none"
+        return (
+            (
+                self.model == "none" and self.ranker in ("none", "linear") and not self.baseline,
+                "model is 'none': that goes with the folder of a learned ranker, or a baseline",
+            ),
+            (
+                self.strategy == "fine-tuned" and not self.tuned,
+                f"strategy fine-tuned needs an adapter and {self.model!r} is none: name it with "
+                "--adapter, or use strategy zero-shot",
+            ),
+            (
+                whole and writes,
+                f"ranker {self.ranker!r} ranks candidates, and here lists are written: use ranker "
+                "none, or grounding constrained without sampling",
+            ),
+            (
+                served and not writes,
+                f"{self.model} is a server, which gives no token probabilities: use grounding "
+                "match, or strategy sampling",
+            ),
+            (
+                served and (self.adapter, self.revision, self.quantization) != (None, None, "none"),
+                f"{self.model} is a server, which holds its model: leave adapter, revision and "
+                "quantization out",
+            ),
+        )
+
+    @property
+    def tuned(self) -> bool:
+        """Whether an adapter is named, as such or as the model."""
+        return self.adapter is not None or Path(self.model, "adapter_config.json").is_file()
+
+    @property
+    def system(self) -> str:
+        """What the system is called in tables."""
+        if self.baseline:
+            return self.baseline
+        if self.model == "none":
+            return f"ranker {Path(self.ranker).name}"
+        names = [Path(n).name if Path(n).is_dir() else n for n in (self.model, self.adapter) if n]
+        how = [self.strategy]
+        if self.strategy != "sampling":
+            how.append(self.grounding)
+        if self.ranker != "none":
+            how.append(f"ranker {Path(self.ranker).name}")
+        return ", ".join([" + ".join(names), *how])
