@@ -61,6 +61,7 @@ class UncertaintyOptions(Options):
     limit: int | None = _of(None, "examples at most: so many drawn by the seed, in data order")
     model: str = _of("embedded", "Hub id or folder, or 'embedded'")
     adapter: str | None = _of(None, "Hub id or folder of an adapter for the model")
+    ranker: str | None = _of(None, "Hub id or folder of a learned ranker")
     grounding: str = _of("constrained", "of the recommender", "constrained", "match")
     methods: tuple[str, ...] = _of(("all",), f"what is varied: {', '.join(METHODS)}, or all")
     variants: int = _of(8, "answers compared for each method")
@@ -158,6 +159,7 @@ def load(options: UncertaintyOptions, data: Data) -> Recommender:
         options.adapter,
         catalog,
         grounding="match" if options.grounding == "match" else "constrained",
+        ranker=options.ranker,
     )
     recommender.confidence = None
     return recommender

@@ -108,12 +108,13 @@ class LinearRanker:
 
     def __call__(self, signals: Mapping[str, Array]) -> Array:
         """The weighted sum: float64 [candidates]."""
-        return np.asarray(np.sum(list(self.parts(signals).values()), axis=0), dtype=np.float64)
+        total = np.zeros(len(next(iter(signals.values()))))
+        return np.asarray(sum(self.parts(signals).values(), total), dtype=np.float64)
 
     def parts(self, signals: Mapping[str, Array]) -> dict[str, Array]:
-        """What each signal adds to the sum."""
+        """What each signal that counts adds to the sum."""
         weights = dataclasses.asdict(self)
-        return {name: weights[name] * values for name, values in signals.items()}
+        return {n: weights[n] * v for n, v in signals.items() if weights[n]}
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ class Recommender:
             None: the learned one beside the adapter or the model, where there is one whose items
             are in the catalogue.
 
-        A ``confidence.json`` beside the adapter or the model is used where it was measured with
+        A ``confidence.json`` beside the ranker, the adapter or the model is used where it was measured with
         this catalogue and this way of ranking.
 
         Raises
@@ -281,6 +282,7 @@ class Recommender:
         elif not isinstance(catalog, Catalog):
             catalog = Catalog.open(catalog)
         if isinstance(ranker, (str, os.PathLike)):
+            places.insert(0, ranker)
             ranker = LearnedRanker.find(ranker)
         elif ranker is None and grounding == "constrained":
             ranker = _learned_beside(places, catalog, revision)
@@ -668,9 +670,13 @@ class Recommender:
     def _scored(self, plans: Sequence[_Plan]) -> list[_Weighed]:
         """The candidates that were weighed."""
         others = [self._signals(p) for p in plans]
-        prompts = [self._prompt(p) for p in plans]
-        rows = self._shortlists(plans, others, prompts)
-        model_scores = self._title_scores(prompts, rows)
+        if isinstance(self._ranker, LinearRanker) and not self._ranker.model:  # it need not run
+            rows = [self._shortlist(p.rows, o) for p, o in zip(plans, others, strict=True)]
+            model_scores = [np.zeros(len(r)) for r in rows]
+        else:
+            prompts = [self._prompt(p) for p in plans]
+            rows = self._shortlists(plans, others, prompts)
+            model_scores = self._title_scores(prompts, rows)
         out = []
         for own, signals, lm in zip(rows, others, model_scores, strict=True):
             here = {name: values[own].astype(np.float64) for name, values in signals.items()}
@@ -754,11 +760,18 @@ class Recommender:
         )
         out = [p.rows for p in plans]
         for n, ranking in zip(long, found, strict=True):
-            rows = plans[n].rows
-            utility = self._ranker({k: v[rows].astype(np.float64) for k, v in signals[n].items()})
-            best = rows[np.argsort(-utility, kind="stable")[:SHORTLIST]]
+            best = self._shortlist(plans[n].rows, signals[n])
             out[n] = np.union1d(best, ranking.rows).astype(np.int32)
         return out
+
+    def _shortlist(
+        self, rows: npt.NDArray[np.int32], signals: Mapping[str, npt.NDArray[np.float32]]
+    ) -> npt.NDArray[np.int32]:
+        """The best of the candidates by the signals given."""
+        if rows.size <= SHORTLIST:
+            return rows
+        utility = self._ranker({k: v[rows].astype(np.float64) for k, v in signals.items()})
+        return np.sort(rows[np.argsort(-utility, kind="stable")[:SHORTLIST]])
 
     def prompt(self, conversation: Conversation) -> tuple[Message, ...]:
         """What the model is asked for a list, which training must ask as well.

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import BY_ID, FILMS, WRITER, catalog, recommender, rules, said
 
-from eval.uncertainty import Answers, main
+from eval.uncertainty import Answers, main, verdict
 from llmrec.errors import InputError
 from llmrec.lexicon import terms
 from llmrec.metrics.calibration import Calibrator, auroc, ece
@@ -692,6 +692,7 @@ def test_what_points_the_wrong_way_is_turned_around() -> None:
     assert judged.figures["best"] == "mass"
     assert judged.figures["measures"]["mass"]["auroc"]["high"] < 0.5
     assert judged.figures["held_out_auroc"]["low"] > 0.5  # of the calibrated confidence
+    assert "It points the wrong way" in verdict(judged.figures)
     sure = {**dict.fromkeys(SINGLE, 0.5), "mass": 0.9}
     assert judged.confidence(sure, 10) < judged.confidence({**sure, "mass": 0.1}, 10)
 
@@ -714,6 +715,8 @@ def test_what_is_worth_nothing_is_said_to_be() -> None:
     found = judged.figures["held_out_auroc"]
     assert found["low"] < 0.5 < found["high"]
     assert not judged.figures["calibrated"]
+    assert "is not shown to be better than chance" in verdict(judged.figures)
+    assert "so `confidence.json` says the base rate" in verdict(judged.figures)
     rate = np.mean([c.hits[10] for c in made])
     for c in made[:5]:
         assert judged.confidence(c.certainties, 10) == pytest.approx(rate)
