@@ -242,8 +242,8 @@ class Recommender:
             None: the learned one beside the adapter or the model, where there is one whose items
             are in the catalogue.
 
-        A ``confidence.json`` beside the ranker, the adapter or the model is used where it was measured with
-        this catalogue and this way of ranking.
+        A ``confidence.json`` beside the ranker, the adapter or the model is used where it was
+        measured with this catalogue and this way of ranking.
 
         Raises
         ------
