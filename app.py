@@ -25,6 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", help="a Hub id or folder; the embedded model without it")
     parser.add_argument("--adapter", help="a Hub id or folder of a LoRA adapter for the model")
     parser.add_argument("--catalog", help="a catalogue folder; the embedded films without it")
+    parser.add_argument("--ranker", help="a Hub id or folder that train/ranker.py wrote")
     parser.add_argument("--quantization", choices=("4bit", "8bit"), help="load the weights so")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=int, default=7860)
@@ -38,7 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         print("Loading the model and the catalogue ...", flush=True)
         recommender = Recommender.from_pretrained(
-            options.model, options.adapter, options.catalog, quantization=options.quantization
+            options.model,
+            options.adapter,
+            options.catalog,
+            quantization=options.quantization,
+            ranker=options.ranker,
         )
         if options.model is None:
             import torch

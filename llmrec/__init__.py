@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ModelError,
         UnknownItemError,
     )
+    from llmrec.ranker import LearnedRanker
     from llmrec.recommender import Recommender
     from llmrec.titles import TitleMatch
     from llmrec.types import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Preferences,
         Recommendation,
         Reply,
+        Uncertainty,
     )
 else:
     import importlib
@@ -42,6 +44,7 @@ else:
             "ModelError",
             "UnknownItemError",
         ),
+        "ranker": ("LearnedRanker",),
         "recommender": ("Recommender",),
         "titles": ("TitleMatch",),
         "types": (
@@ -52,6 +55,7 @@ else:
             "Preferences",
             "Recommendation",
             "Reply",
+            "Uncertainty",
         ),
     }
 
@@ -72,6 +76,7 @@ __all__ = [
     "InputError",
     "Item",
     "LLMRecError",
+    "LearnedRanker",
     "Message",
     "MissingExtraError",
     "ModelError",
@@ -80,6 +85,7 @@ __all__ = [
     "Recommender",
     "Reply",
     "TitleMatch",
+    "Uncertainty",
     "UnknownItemError",
     "__version__",
 ]

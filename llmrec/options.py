@@ -150,7 +150,7 @@ def _checked(f: dataclasses.Field[Any], value: Any) -> Any:
         values = (value,) if type(value).__name__ == of else value
         if not isinstance(values, (list, tuple)) or any(type(v).__name__ != of for v in values):
             raise InputError(f"{f.name} is {value!r}: give a list of {said}, or one")
-        if not values:
+        if not values and f.default:
             raise InputError(f"{f.name} is empty: give {_written(f.default)}, for example")
         return tuple(values)
     if kind == "float":

@@ -206,6 +206,7 @@ def test_the_public_names() -> None:
         "InputError",
         "Item",
         "LLMRecError",
+        "LearnedRanker",
         "Message",
         "MissingExtraError",
         "ModelError",
@@ -214,6 +215,7 @@ def test_the_public_names() -> None:
         "Recommender",
         "Reply",
         "TitleMatch",
+        "Uncertainty",
         "UnknownItemError",
         "__version__",
     ]

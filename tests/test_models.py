@@ -630,6 +630,26 @@ def test_a_folder_is_loaded_and_says_what_it_said_before(folder: Path) -> None:
     assert model.generate(TALK, max_new_tokens=8) == local("llama").generate(TALK, max_new_tokens=8)
 
 
+def test_models_may_be_loaded_in_several_threads(folder: Path) -> None:
+    """The embedded model has one matrix for both ends: the first to break of two loads at once."""
+    broken: list[ModelError] = []
+
+    def load(name: Path | None) -> None:
+        try:
+            LocalModel.from_pretrained(name, device="cpu")
+        except ModelError as e:
+            broken.append(e)
+
+    for _ in range(3):
+        threads = [threading.Thread(target=load, args=(n,)) for n in (None, folder, None)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    load(None)
+    assert broken == []
+
+
 def test_weights_of_half_precision_become_whole_on_a_cpu(tmp_path: Path) -> None:
     import torch
 

@@ -106,6 +106,9 @@ def test_every_command_is_known(command: str) -> None:
             assert done.returncode == 0, done.stderr
         case ["python", "-c", code]:
             compile(code, command, "exec")
+        case ["python", "benchmarks/resuming.py", *arguments]:
+            _, rest = parser_of("benchmarks/resuming.py").parse_known_args(arguments)
+            parser_of("eval/run.py").parse_args(rest)
         case ["python", script, *arguments]:
             parser_of(script).parse_args(arguments)
         case ["torchrun", "--nproc_per_node", _, script, *arguments]:

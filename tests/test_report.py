@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmrec.errors import InputError
+from llmrec.evaluation.aggregate import cutoff, headline
 from llmrec.evaluation.page import Cell, Grid, number, page, spread
 from llmrec.evaluation.report import examples_line, report
 from llmrec.types import Conversation, Example, Message
@@ -96,6 +97,24 @@ def test_the_report_for_a_terminal(tmp_path: Path) -> None:
     for name in re.findall(r"\]\((plots/[^)]+)\)", text):
         assert (run / name).read_bytes().startswith(b"\x89PNG")
     assert len(list((run / "plots").iterdir())) == 4
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, unique=True).map(sorted))
+def test_the_depth_of_short_tables_is_one_of_their_metrics(ks: list[int]) -> None:
+    at = cutoff(ks)
+    assert at in ks
+    assert {f"recall@{at}", f"ndcg@{at}", f"mrr@{at}"} <= set(headline(ks))
+    assert {int(name.partition("@")[2]) for name in headline(ks)} <= set(ks)
+
+
+def test_a_report_of_unusual_depths(tmp_path: Path) -> None:
+    run = handmade.folder(tmp_path / "run", config={"data": "talks", "ks": [1, 3]})
+    report(run)
+    text = (run / "report.md").read_text("utf-8")
+    assert re.search(r"\| slice +\| examples \| +Recall@3, new \| +NDCG@3, new \|", text)
+    assert re.search(r"\| cold start +\| +1 \| 1\.000 \(1\.000–1\.000\) \|", text)
+    assert "![Recall@3 by slice](plots/slices.png)" in text
+    assert (run / "plots" / "slices.png").is_file()
 
 
 def test_a_run_under_way_is_reported(tmp_path: Path) -> None:

@@ -305,7 +305,7 @@ def test_it_learns_and_writes_all_that_is_needed(options: TuningOptions) -> None
     (measured,) = record["measured"]
     assert (measured["name"], measured["split"]) == ("recall@10", "validation")
     assert (measured["before"], measured["value"]) == ({"value": 0.1}, 0.3)
-    assert measured["command"].startswith("python eval/recall.py --data ")
+    assert measured["command"].startswith("python eval/run.py --data ")
     assert len(calls) == 3
     config = json.loads((out / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "someone/base"
@@ -656,7 +656,7 @@ def test_the_script_keeps_the_step_with_the_best_recall(
     assert measured["n"] == 8
     assert record["data"]["title"] == "Talks"
     assert record["languages"] == ["en"]
-    assert measured["command"] == "python eval/recall.py --data data --limit 300 --model out"
+    assert measured["command"] == "python eval/run.py --data data --model out --out runs/eval/out"
 
 
 def test_what_is_published_tells_nothing_of_the_machine(

@@ -20,6 +20,9 @@ def test_the_whole_way_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     said = capfd.readouterr().out
     assert "llmrec-embedded + redial-embedded\n" in said
     assert said.count("  5. ") == 2
+    assert "| repeat-last (baseline) |" in said
+    figures = json.loads((tmp_path / "measured" / "metrics.json").read_text())
+    assert (figures["n"], figures["main"]) == (30, "run, zero-shot, constrained")
     assert "README.md" in said.rpartition("holds")[2]
     record = json.loads((tmp_path / "run" / "training.json").read_text())
     assert record["cost"]["steps"] == 4

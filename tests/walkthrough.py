@@ -52,10 +52,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def commands(args: argparse.Namespace, work: Path) -> list[tuple[str, list[str]]]:
     """Each step: its name, and what is typed."""
-    data, run, catalog = work / "data", work / "run", work / "redial.lance"
+    data, run, measured, catalog = (work / n for n in ("data", "run", "measured", "redial.lance"))
     prepare = ["train/prepare.py", "redial", str(args.data), "--out", str(data)]
     tune = ["train/lora.py", "--config", "embedded", "--data", str(data), "--out", str(run)]
-    evaluate = ["eval/recall.py", "--data", str(data), "--model", "embedded", str(run)]
+    evaluate = ["eval/run.py", "--data", str(data), "--model", str(run), "--out", str(measured)]
     tune += ["--push-to-hub", REPOSITORY, "--private"]
     if args.max_steps:
         each = str(max(1, args.max_steps // 2))
@@ -73,6 +73,7 @@ def commands(args: argparse.Namespace, work: Path) -> list[tuple[str, list[str]]
         ("prepare", [*prepare, "--catalog", str(catalog)]),
         ("tune and push", tune),
         ("evaluate", evaluate),
+        ("compare with baselines", ["eval/compare.py", str(measured), "--baselines"]),
         ("reload and recommend", ["-c", RECOMMEND, REPOSITORY, str(catalog)]),
     ]
 

@@ -17,21 +17,28 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from llmrec.catalog import Catalog
 from llmrec.datasets.folder import META, Folder
 from llmrec.errors import InputError, LLMRecError
-from llmrec.evaluation import recall
+from llmrec.evaluation.systems import ModelSystem
 from llmrec.hub import push_folder, ready_to_push
+from llmrec.metrics.ranking import padded, scores
+from llmrec.metrics.significance import ratio_interval
 from llmrec.models.local import LocalModel
-from llmrec.recommender import Recommender
 from llmrec.training.examples import Row, make_rows
 from llmrec.training.options import TuningOptions
 from llmrec.training.preparing import estimate, is_first, prepare, processes, steps_of
 from llmrec.training.tuning import base_named, measure_steps, tune, used_as
+from llmrec.types import Example
+
+BATCH = 32  # conversations that are ranked together
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -66,17 +73,43 @@ def rows_of(options: TuningOptions, split: str, limit: int | None, lost: Counter
 
 
 def recall_of(options: TuningOptions) -> Callable[[LocalModel], Mapping[str, float]]:
-    """What measures Recall@10 on the validation conversations. Raises InputError."""
+    """What measures Recall@10 on the validation conversations: new targets, as eval/run.py counts.
+
+    Raises
+    ------
+    InputError: no conversation has a new target in the catalogue.
+    """
     folder = Folder.open(options.data)
     catalog = Catalog.from_items(folder.items())
-    examples = list(islice(folder.examples("validation"), options.validation_limit))
+    examples: list[Example] = []
+    targets = []
+    for e in islice(folder.examples("validation"), options.validation_limit):
+        known = set(e.conversation.mentioned)
+        new = [i for i in dict.fromkeys(e.relevant) if i in catalog and i not in known]
+        if new:
+            examples.append(e)
+            targets.append(catalog.rows(new))
+    if not examples:
+        raise InputError("no example has a target in the catalogue: use the data set's own items")
+    sizes = np.array([len(t) for t in targets])
+    dialogues = [e.dialogue or e.id or str(n) for n, e in enumerate(examples)]
 
     def measure(model: LocalModel) -> Mapping[str, float]:
-        profile = used_as(model.profile, options)
-        found = recall(Recommender(model, catalog, profile=profile), examples, k=10)
-        name = "recall@10"
-        figures = {"": found.value, "_low": found.low, "_high": found.high, "_n": found.n}
-        return {name + end: float(value) for end, value in figures.items()}
+        asked = copy(model)
+        asked.profile = used_as(model.profile, options)
+        system = ModelSystem(asked.name, asked, catalog, depth=10)
+        ranked = []
+        for at in range(0, len(examples), BATCH):
+            for p in system.predictions(examples[at : at + BATCH]):
+                ranked.append(catalog.rows([i for i in p.items if i not in p.mentioned]))
+        found = scores(padded(ranked), targets, [10])["found@10"]
+        value, low, high = ratio_interval(found, sizes, dialogues)
+        return {
+            "recall@10": value,
+            "recall@10_low": low,
+            "recall@10_high": high,
+            "recall@10_n": float(len(examples)),
+        }
 
     return measure
 

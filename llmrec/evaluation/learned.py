@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,29 @@ from llmrec.ranker import LearnedRanker, Ranked
 from llmrec.ranker.share import share_of, standardised
 from llmrec.types import Example
 
-__all__ = ["Beside", "LearnedSystem"]
+__all__ = ["Beside", "Judged", "LearnedSystem"]
 
 SHORTLIST = 300  # of the ranker's best, those that a model is asked about
+
+
+class Judged(NamedTuple):
+    """Candidates of one example.
+
+    Attributes
+    ----------
+    rows, logprobs: int32 [n], float32 [n], as ``Ranked`` has them.
+    opinions: float64 [n], the model's scores of their titles, standardised.
+    """
+
+    rows: npt.NDArray[np.int32]
+    logprobs: npt.NDArray[np.float32]
+    opinions: npt.NDArray[np.float64]
+
+    def ranked(self, share: float) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Rows and scores, best first, where the model counts so much."""
+        scores = self.logprobs + share * self.opinions
+        order = np.lexsort((self.rows, -scores))
+        return self.rows[order], scores[order]
 
 
 class LearnedSystem:
@@ -67,16 +87,39 @@ class Beside(ModelSystem):
         self.about |= {"ranker": ranker.fingerprint, **ranker.facts}
 
     def _predictions(self, examples: Sequence[Example]) -> list[Prediction]:
-        found = self._ranker.rank([e.conversation for e in examples], SHORTLIST, repeat=True)
-        opinions = self.opinions(examples, found)
+        share = self._ranker.model_share
+        return [
+            _predicted(e, self._ranker.ids, *j.ranked(share), self._depth)
+            for e, j in zip(examples, self._judged(examples), strict=True)
+        ]
+
+    def judged(
+        self,
+        examples: Sequence[Example],
+        *,
+        batch: int = 32,
+        step: Callable[[int], object] = lambda done: None,
+    ) -> list[Judged]:
+        """The ranker's best candidates of each example, and what the model thinks of them.
+
+        Parameters
+        ----------
+        step: called after each batch with how many examples it had.
+        """
         out = []
-        for e, r, opinion in zip(examples, found, opinions, strict=True):
-            scores = r.logprobs + self._ranker.model_share * opinion
-            order = np.lexsort((r.rows, -scores))
-            out.append(_predicted(e, self._ranker.ids, r.rows[order], scores[order], self._depth))
+        for at in range(0, len(examples), batch):
+            part = examples[at : at + batch]
+            self._afresh()
+            out += self._judged(part)
+            step(len(part))
         return out
 
-    def opinions(
+    def _judged(self, examples: Sequence[Example]) -> list[Judged]:
+        found = self._ranker.rank([e.conversation for e in examples], SHORTLIST, repeat=True)
+        opinions = self._opinions(examples, found)
+        return [Judged(r.rows, r.logprobs, o) for r, o in zip(found, opinions, strict=True)]
+
+    def _opinions(
         self, examples: Sequence[Example], found: Sequence[Ranked]
     ) -> list[npt.NDArray[np.float64]]:
         """What the model thinks of the items found, standardised: [items] for each example."""
@@ -92,19 +135,23 @@ class Beside(ModelSystem):
             out.append(standardised(own))
         return out
 
-    def learn_share(self, examples: Sequence[Example], batch: int = 32) -> float:
-        """How much the model should count, by examples that neither it nor the ranker has seen."""
+    def learn_share(
+        self, examples: Sequence[Example], judged: Sequence[Judged] | None = None
+    ) -> float:
+        """How much the model should count, by examples that neither it nor the ranker has seen.
+
+        Parameters
+        ----------
+        judged: of these examples, where it is known already.
+        """
+        row_of = self._ranker.row_of
         logprobs, opinions, right = [], [], []
-        for at in range(0, len(examples), batch):
-            part = examples[at : at + batch]
-            self._afresh()
-            found = self._ranker.rank([e.conversation for e in part], SHORTLIST)
-            row_of = self._ranker.row_of
-            for e, r, o in zip(part, found, self.opinions(part, found), strict=True):
-                wanted = [row_of[i] for i in e.relevant if i in row_of]
-                logprobs.append(r.logprobs.astype(np.float64))
-                opinions.append(o)
-                right.append(np.isin(r.rows, wanted))
+        for e, j in zip(examples, judged or self.judged(examples), strict=True):
+            known = [row_of[i] for i in e.conversation.mentioned if i in row_of]
+            new = ~np.isin(j.rows, known)
+            logprobs.append(j.logprobs[new].astype(np.float64))
+            opinions.append(j.opinions[new])
+            right.append(np.isin(j.rows[new], [row_of[i] for i in e.relevant if i in row_of]))
         return share_of(logprobs, opinions, right)
 
 

@@ -125,8 +125,10 @@ class RunOptions(Options):
 
     @property
     def tuned(self) -> bool:
-        """Whether an adapter is named, as such or as the model."""
-        return self.adapter is not None or Path(self.model, "adapter_config.json").is_file()
+        """Whether an adapter is named, as such or as the model, or may be: on the Hub."""
+        folder = Path(self.model)
+        there = (folder / "adapter_config.json").is_file() or not folder.is_dir()
+        return self.adapter is not None or (self.model != "embedded" and there)
 
     @property
     def system(self) -> str:

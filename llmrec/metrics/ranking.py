@@ -20,7 +20,6 @@ __all__ = [
     "encoded",
     "mean_scores",
     "padded",
-    "recall_counts",
     "recall_over_targets",
     "rows_of",
     "scores",
@@ -31,22 +30,6 @@ FloatArray = npt.NDArray[np.float64]
 _Counts = npt.NDArray[np.int64]
 
 _CHUNK = 1 << 21  # entries that are compared at once
-
-
-def recall_counts(
-    ranked: Sequence[IntArray], relevant: Sequence[IntArray], k: int
-) -> tuple[_Counts, _Counts]:
-    """How many relevant items the first ``k`` of each ranking hold, and how many there are.
-
-    Recall@k as the ReDial benchmark counts it is the sum of the one over the sum of the other:
-    every target of every turn counts once.
-
-    Parameters
-    ----------
-    ranked: rows of each example, best first. relevant: rows of each example, each once.
-    """
-    hits = [len(np.intersect1d(r[:k], w)) for r, w in zip(ranked, relevant, strict=True)]
-    return np.array(hits, dtype=np.int64), np.array([len(w) for w in relevant], dtype=np.int64)
 
 
 def padded(rankings: Sequence[Sequence[int] | IntArray], depth: int | None = None) -> IntArray:

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ _EXTRAS = {
     "accelerate": "train",
 }
 _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+# While it loads, transformers takes functions of its classes away, for all threads of the process:
+# of two loads at once both find weights missing, and so do all later ones.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def need(*packages: str) -> None:
@@ -149,7 +153,8 @@ def load_model(
             else BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
         )
     with clearly("model", source):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(source, **options)
+        with _ONE_AT_A_TIME:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(source, **options)
         model, found = loaded
         wrong = [*found["missing_keys"], *(k[0] for k in found["mismatched_keys"])]
         if wrong:
@@ -247,7 +252,7 @@ def load_adapter(model: Any, adapter: str, local_files_only: bool) -> Any:
             f"the folder {adapter} holds no adapter ({_ADAPTER_FILES[0]} is missing): "
             "give a folder that training wrote"
         )
-    with clearly("adapter", adapter), warnings.catch_warnings():
+    with _ONE_AT_A_TIME, clearly("adapter", adapter), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # what peft uses of transformers
         warnings.filterwarnings("error", message="Found missing adapter keys")
         try:

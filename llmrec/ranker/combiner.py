@@ -19,14 +19,14 @@ from llmrec.ranker.talk import CONTEXT
 __all__ = ["Combiner", "Listed", "features_of", "listed"]
 
 Floats = npt.NDArray[np.float32]
-HIDDEN = 32
-EPOCHS = 4
+HIDDEN = 64
+EPOCHS = 12
 BATCH = 32
 RATE = 2e-3
 DECAY = 1e-3
 DROPOUT = 0.1
 PER_SIGNAL = 3
-LIKELY, OTHERS = 200, 150  # wrong candidates of a case that are learned from
+LIKELY, OTHERS = 100, 80  # wrong candidates of a case that are learned from
 
 
 class Listed(NamedTuple):
@@ -78,7 +78,7 @@ def features_of(values: npt.NDArray[Any], logs: Sequence[int]) -> Floats:
     n, signals = x.shape
     out = np.zeros((n, signals, PER_SIGNAL), dtype=np.float32)
     if not n:
-        return out.reshape(n, -1)
+        return out.reshape(0, signals * PER_SIGNAL)
     out[:, :, 0] = x
     top = x.max(axis=0)
     out[:, :, 1] = np.where(top > 0, x / np.where(top > 0, top, 1), 0)
@@ -151,7 +151,7 @@ class Combiner:
         split = x.shape[1]
         weight = a["hidden.weight"]
         h = x @ weight[:, :split].T + (weight[:, split:] @ context + a["hidden.bias"])
-        h *= 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
+        h *= 0.5 * (1 + np.tanh(np.float32(np.sqrt(2 / np.pi)) * (h + 0.044715 * (h * h * h))))
         out = h @ a["out.weight"][0] + x @ a["linear.weight"][0]
         return np.asarray(out + a["out.bias"] + a["linear.bias"], dtype=np.float32)
 

@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from llmrec._version import __version__
+from llmrec.embedding import Embedding, Encoder
 from llmrec.errors import InputError
 from llmrec.folders import replacing
 from llmrec.models.files import find_file
-from llmrec.ranker.combiner import PER_SIGNAL, Combiner, Listed, features_of, listed
-from llmrec.ranker.network import Network
+from llmrec.ranker.combiner import EPOCHS, PER_SIGNAL, Combiner, Listed, features_of, listed
+from llmrec.ranker.meaning import Meaning, Texts
+from llmrec.ranker.network import Network, NetworkOptions
 from llmrec.ranker.repeats import Repeats
 from llmrec.ranker.signals import Conversations, Facts, Named, Popular, Scores, Signal
 from llmrec.ranker.sparse import Arrays
@@ -54,6 +56,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "years",
     ),
     "network": ("network",),
+    "meaning": ("means like", "means"),
 }  # fmt: skip
 
 
@@ -105,7 +108,7 @@ class LearnedRanker:
     def fingerprint(self) -> str:
         """Tells one learned ranking from another: hexadecimal."""
         told = json.dumps([self.ids, self.facts, self.model_share], sort_keys=True)
-        parts = [told.encode(), *(v.tobytes() for v in self._combiner.arrays().values())]
+        parts = [told.encode(), *(v.tobytes() for _, v in sorted(self._combiner.arrays().items()))]
         return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
     def with_share(self, share: float, **facts: Any) -> LearnedRanker:
@@ -128,6 +131,7 @@ class LearnedRanker:
         seed: int = 0,
         folds: int = FOLDS,
         without: Sequence[str] = (),
+        encoder: str | Encoder | None = None,
         progress: bool = False,
     ) -> LearnedRanker:
         """Learn from dialogues.
@@ -139,6 +143,8 @@ class LearnedRanker:
         ----------
         examples: of training dialogues only. items: all that can be recommended.
         without: groups of signals to leave out.
+        encoder: a sentence-transformers model by name or folder, for the signals of meaning; the
+            ranker then needs it wherever it ranks (extra ``dense``). None: without them.
 
         Raises
         ------
@@ -146,6 +152,8 @@ class LearnedRanker:
         """
         if odd := [g for g in without if g not in GROUPS]:
             raise InputError(f"there is no signal {odd[0]!r}: use some of {', '.join(GROUPS)}")
+        if set(without) >= set(GROUPS) - {"meaning"} and encoder is None:
+            raise InputError(f"all signals are left out: keep one of {', '.join(GROUPS)}")
         known = list(items)
         ids = [i.id for i in known]
         row_of = {x: i for i, x in enumerate(ids)}
@@ -162,9 +170,10 @@ class LearnedRanker:
             zip(dialogues, np.random.default_rng(seed).permutation(len(dialogues)) % folds,
                 strict=True)
         )  # fmt: skip
-        content = Facts.fit(known)
-        with _bar((folds + 1) * 8 + 4, progress) as step:
-            learn = _Learning(len(ids), content, without, seed, step)
+        texts = Texts(Embedding(encoder)) if encoder is not None else None
+        networks = 0 if "network" in without else folds + 1
+        with _bar(networks * NetworkOptions().epochs + EPOCHS, progress) as step:
+            learn = _Learning(known, without, seed, texts, step)
             cut: list[Listed] = []
             held: list[Case] = []
             for f in range(folds):
@@ -172,6 +181,11 @@ class LearnedRanker:
                 asked = [c for c in cases if fold[c.dialogue] == f and not c.said]
                 held += asked
                 cut += _cut(signals, asked, len(ids), seed + f)
+            if not any(c.right.any() for c in cut):
+                raise InputError(
+                    "none of the signals brings up what other dialogues recommend: give more "
+                    "dialogues, or leave fewer signals out"
+                )
             combiner = Combiner.fit(cut, seed=seed, step=step)
             utilities = [
                 combiner(c.features.astype(np.float32), c.context) + c.stands_for for c in cut
@@ -185,6 +199,7 @@ class LearnedRanker:
             "folds": folds,
             "seed": seed,
             "without": list(without),
+            "encoder": texts.embedding.name if texts else None,
         }
         return cls(ids, signals, combiner, repeats, facts)
 
@@ -214,8 +229,8 @@ class LearnedRanker:
             if repeat and talk.named:
                 again, extra = self._repeats(talk)
                 rows, utility = np.concatenate([rows, again]), np.concatenate([utility, extra])
-            top = float(utility.max(initial=0.0))
-            logprobs = utility - top - np.log(np.exp(utility - top).sum())
+            utility = utility - utility.max(initial=-np.inf)
+            logprobs = utility - np.log(np.exp(utility).sum() or 1.0)
             order = np.lexsort((rows, -logprobs))[:k]
             out.append(Ranked(rows[order], logprobs[order].astype(np.float32)))
         return out
@@ -288,7 +303,11 @@ class LearnedRanker:
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / ".ranker") as part:
-            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, part / FILES[1])
+            save_file(
+                {k: np.ascontiguousarray(v) for k, v in arrays.items()},
+                part / FILES[1],
+                metadata={"fingerprint": self.fingerprint},
+            )
             (part / FILES[0]).write_text(
                 json.dumps(said, ensure_ascii=False) + "\n", encoding="utf-8"
             )
@@ -299,7 +318,8 @@ class LearnedRanker:
     @classmethod
     def find(cls, place: str | os.PathLike[str], *, revision: str | None = None) -> LearnedRanker:
         """``load`` from a folder or a repository of the Hub. Raises InputError."""
-        files = [find_file(place, name, revision=revision) for name in FILES]
+        there = Path(place).is_dir() or "/" in str(place)  # a single word is nobody's repository
+        files = [find_file(place, n, revision=revision) if there else None for n in FILES]
         if files[0] is None or files[1] is None:
             raise InputError(
                 f"{str(place)!r} holds no ranker: give a folder or Hub repository with "
@@ -310,6 +330,7 @@ class LearnedRanker:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LearnedRanker:
         """Read what ``save`` wrote. Raises InputError."""
+        from safetensors import SafetensorError, safe_open
         from safetensors.numpy import load_file
 
         folder = Path(path)
@@ -320,9 +341,16 @@ class LearnedRanker:
                     f"the ranker in {folder} has the format {said['format']!r}, and this version "
                     f"reads {FORMAT}: learn it anew with train/ranker.py"
                 )
-            arrays = load_file(folder / FILES[1])
-            return cls._of(said, arrays)
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as e:
+            with safe_open(folder / FILES[1], "np") as file:
+                belongs = (file.metadata() or {}).get("fingerprint")
+            made = cls._of(said, load_file(folder / FILES[1]))
+            if belongs not in (None, made.fingerprint):
+                raise InputError(
+                    f"{' and '.join(FILES)} in {folder} are of two rankers: write them anew with "
+                    "train/ranker.py"
+                )
+            return made
+        except (OSError, ValueError, KeyError, TypeError, IndexError, SafetensorError) as e:
             if isinstance(e, InputError):
                 raise
             raise InputError(
@@ -343,6 +371,7 @@ class LearnedRanker:
             "conversations": lambda n: Conversations(words["said"], part(n)),
             "facts": lambda n: Facts(words["facts"], part(n)),
             "network": lambda n: Network(words["said"], part(n)),
+            "meaning": lambda n: Meaning(Texts(Embedding(said["facts"]["encoder"])), part(n)),
         }
         signals = {n: make[n](n) for n in said["signals"]}
         combiner, repeats = Combiner(part("combiner")), Repeats(part("repeats"))
@@ -355,31 +384,34 @@ class _Learning:
 
     def __init__(
         self,
-        width: int,
-        content: Facts,
+        items: Sequence[Item],
         without: Sequence[str],
         seed: int,
+        texts: Texts | None,
         step: Callable[[], None],
     ) -> None:
-        self._width = width
-        self._content = content
-        self._reduced = content.reduced()
+        self._items = items
+        self._content = Facts.fit(items)
+        self._reduced = self._content.reduced()
         self._without = without
         self._seed = seed
+        self._texts = texts
         self._step = step
 
     def signals(self, cases: Sequence[Case]) -> dict[str, Signal]:
         said = [list(grams(turn)) for c in cases for turn in (*c.talk.user, *c.talk.assistant)]
-        vocabulary = Vocabulary.of(said, 2)
+        vocabulary, width = Vocabulary.of(said, 2), len(self._items)
         make: dict[str, Callable[[], Signal]] = {
-            "popularity": lambda: Popular.fit(cases, self._width),
-            "together": lambda: Named.fit(cases, self._width),
-            "conversations": lambda: Conversations.fit(cases, self._width, vocabulary),
+            "popularity": lambda: Popular.fit(cases, width),
+            "together": lambda: Named.fit(cases, width),
+            "conversations": lambda: Conversations.fit(cases, width, vocabulary),
             "facts": lambda: self._content,
             "network": lambda: Network.fit(
                 cases, vocabulary, self._reduced, seed=self._seed, step=self._step
             ),
         }
+        if texts := self._texts:
+            make["meaning"] = lambda: Meaning.fit(cases, self._items, texts)
         return {name: fit() for name, fit in make.items() if name not in self._without}
 
 

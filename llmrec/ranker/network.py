@@ -93,8 +93,9 @@ class Network:
         named = _named([c.talk for c in cases], width)
         wanted = matrix([c.new for c in cases], width)
         often = np.asarray(wanted.sum(0)).ravel()
-        pool = _pool(often, rng)
-        model = _module(torch, len(columns), facts, often, o, seed)
+        pool = _pool(often + np.asarray(named.sum(0)).ravel(), rng)
+        named, wanted = named[:, pool].tocsr(), wanted[:, pool].tocsr()
+        model = _module(torch, len(columns), facts[pool], often[pool], o, seed)
         optimizer = torch.optim.AdamW(model.parameters(), lr=o.rate, weight_decay=o.decay)
         batches = -(-len(cases) // o.batch)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -107,8 +108,8 @@ class Network:
                 rows = np.sort(order[at : at + o.batch])
                 said = _dropped(words[rows], o.word_dropout, rng)
                 items = _dropped(named[rows], o.named_dropout, rng)
-                target = torch.from_numpy(wanted[rows][:, pool].toarray())
-                scores = model(_bags(torch, said), _bags(torch, items), torch.from_numpy(pool))
+                target = torch.from_numpy(wanted[rows].toarray())
+                scores = model(_bags(torch, said), _bags(torch, items))
                 loss = -(torch.log_softmax(scores, -1) * target).sum() / target.sum()
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -117,15 +118,14 @@ class Network:
             if step:
                 step()
         model.eval()
-        with torch.no_grad():
-            out, into = model.items()
+        out, into, bias = _everywhere(model, facts, often, pool)
         arrays = {
             "columns": columns.astype(np.int64),
             **{f"idf.{f}": v for f, v in weights.items()},
             "words": _half(model.words.weight),
-            "out": _half(out),
-            "into": _half(into),
-            "bias": model.bias.detach().numpy(),
+            "out": out,
+            "into": into,
+            "bias": bias,
             "hidden": model.hidden.weight.detach().numpy(),
             "hidden.bias": model.hidden.bias.detach().numpy(),
             "last": model.last.weight.detach().numpy(),
@@ -195,24 +195,39 @@ def _module(
                 self.own_into + self.facts @ self.of_into,
             )
 
-        def forward(self, said: Any, named: Any, pool: Any) -> Any:
+        def forward(self, said: Any, named: Any) -> Any:
             out, into = self.items()
             words = self.words(said[0], said[1], per_sample_weights=said[2])
             items = bag(named[0], into, named[1], mode="sum", per_sample_weights=named[2])
             x = self.drop(torch.cat([words, items], -1))
             x = x + torch.nn.functional.gelu(self.hidden(x), approximate="tanh")
             x = self.drop(self.last(x))
-            return x @ out[pool].T + self.bias[pool]
+            return x @ out.T + self.bias
 
     return Module()
 
 
 def _pool(often: Floats, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """The items to choose among in training: all, or those recommended and some others."""
+    """The items to choose among in training: all, or those named and some others."""
     if len(often) <= POOL:
         return np.arange(len(often))
     others = rng.choice(len(often), POOL, replace=False)
     return np.union1d(np.flatnonzero(often), others).astype(np.int64)
+
+
+def _everywhere(
+    model: Any, facts: Floats, often: Floats, pool: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16], Floats]:
+    """Embeddings and bias of all items: those out of the pool have what their facts say."""
+    trained = [x.detach().numpy() for x in (*model.items(), model.bias)]
+    unnamed = trained[2][often[pool] == 0]
+    out, into = (
+        (facts * FACTS_SCALE @ of.detach().numpy()).astype(np.float16)
+        for of in (model.of_out, model.of_into)
+    )
+    bias = np.full(len(facts), unnamed.mean() if len(unnamed) else 0, dtype=np.float32)
+    out[pool], into[pool], bias[pool] = trained
+    return out, into, bias
 
 
 def _words(

@@ -305,18 +305,14 @@ class Facts:
     @classmethod
     def fit(cls, items: Iterable[Item]) -> Facts:
         """Read what the catalogue says of each item."""
-        words, features, years = [], [], []
-        for item in items:
-            words.append(list(_said_of(item)))
-            features.append(list(_features_of(item)))
-            years.append(item.year or 0)
-        vocabulary = Vocabulary.of(words, 1)
-        kinds = Vocabulary.of(features, 2)
+        known = list(items)
+        vocabulary, words = Vocabulary.counted(map(_said_of, known), 1)
+        kinds, features = Vocabulary.counted(map(_features_of, known), 2)
         arrays = {
-            **to_arrays("words", vocabulary.counts(words)),
-            **to_arrays("features", _weighted(kinds.counts(features))),
+            **to_arrays("words", words),
+            **to_arrays("features", _weighted(features)),
             "kind": np.array([list(_KINDS).index(t.partition(":")[0]) for t in kinds.terms]),
-            "year": np.array(years),
+            "year": np.array([item.year or 0 for item in known]),
         }
         return cls(vocabulary, arrays)
 

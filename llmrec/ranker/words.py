@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -46,6 +47,28 @@ class Vocabulary:
         """The terms that so many documents have."""
         found = Counter(t for d in documents for t in set(d))
         return cls(sorted(t for t, n in found.items() if n >= at_least))
+
+    @classmethod
+    def counted(
+        cls, documents: Iterable[Iterable[str]], at_least: int
+    ) -> tuple[Vocabulary, Matrix]:
+        """``of`` documents and their ``counts``, in one pass and without keeping their words."""
+        from scipy.sparse import csr_matrix
+
+        number: dict[str, int] = {}
+        columns, values, ptr = array("i"), array("i"), array("q", [0])
+        for document in documents:
+            found = Counter(document)
+            columns.extend(number.setdefault(t, len(number)) for t in found)
+            values.extend(found.values())
+            ptr.append(len(columns))
+        parts = (np.array(values, np.float32), np.array(columns, np.int32), np.array(ptr))
+        every = csr_matrix(parts, (len(ptr) - 1, len(number)))
+        having = np.bincount(every.indices, minlength=len(number))
+        terms = sorted(t for t, i in number.items() if having[i] >= at_least)
+        out = every[:, [number[t] for t in terms]].tocsr()
+        out.sort_indices()
+        return cls(terms), out
 
     def __len__(self) -> int:
         return len(self.terms)

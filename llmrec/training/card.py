@@ -393,7 +393,10 @@ def _measured(record: Mapping[str, Any]) -> list[str]:
     kept = [i for i in range(len(head)) if any(c[i] for c in cells)]
     figures = table([head[i] for i in kept], [[c[i] for i in kept] for c in cells])
     commands = dict.fromkeys(str(row["command"]).strip() for row in rows if row.get("command"))
-    reprint = ["These commands print it again:", block("\n".join(commands), "bash")]
+    reprint = [
+        "These commands measure it again, on the whole split:",
+        block("\n".join(commands), "bash"),
+    ]
     recall = any(str(row["name"]).lower().startswith("recall@") for row in rows)
     said = [_RECALL] if recall else []
     return ["## Measured", figures, *said, *(reprint if commands else [])]

@@ -181,10 +181,14 @@ def _measured(
         n = int(numbers.get(f"{name}_n", rows))
         row = {"name": name, "split": "validation", "n": n, **now, "before": before or None}
         if name.startswith("recall@"):
-            row["command"] = (
-                f"python eval/recall.py --data {shlex.quote(told.data)} "
-                f"--limit {options.validation_limit} --model {told.push_to_hub or told.out}"
-            )
+            model = told.push_to_hub or told.out
+            flags = {
+                "data": told.data,
+                "model": model,
+                "out": f"runs/eval/{Path(model).name or 'tuned'}",
+            }
+            said = [part for flag, value in flags.items() for part in (f"--{flag}", value)]
+            row["command"] = shlex.join(["python", "eval/run.py", *said])
         out.append(row)
     return out
 
