@@ -199,6 +199,11 @@ class Recommender:
         self._profile = profile or getattr(model, "profile", None) or Profile()
         self._strategy = strategy or ZeroShot(self._profile.detail)
         self.learned = ranker if isinstance(ranker, LearnedRanker) else None
+        if self.learned is not None and not (self._learned_rows >= 0).any():
+            raise InputError(
+                f"the ranker knows none of the {len(catalog):,} items of the catalogue: give the "
+                "catalogue of the data that it was learned from"
+            )
         self._ranker: Ranker = (
             LinearRanker.beside(ranker)
             if isinstance(ranker, LearnedRanker)

@@ -404,7 +404,7 @@ def test_a_recommender_says_whose_doubt_it_is() -> None:
     assert u.kind == "ambiguous"
     assert u.reading.startswith("Mostly ambiguous request")
     pt = rec.uncertainty("Um filme de ação, por favor", 1, methods=["clarifications"])
-    assert pt.reading.startswith("Mais por causa do pedido ambíguo")
+    assert pt.reading.startswith("Sobretudo um pedido ambíguo")
     # Nothing is left to say about the one film of the 2000s.
     sure = rec.uncertainty("An action film from the 2000s", 1)
     assert (sure.kind, sure.confidence, sure.total) == ("sure", 1, 0)

@@ -61,8 +61,8 @@ class Meaning:
         """Encode training conversations and items."""
         cases = [c for c in cases if c.new]
         arrays = {
-            "talks": texts([_said(c.talk) for c in cases], keep=True),
-            "items": texts([_about(i) for i in items], keep=True),
+            "talks": texts([_said(c.talk) for c in cases], keep=True).astype(np.float16),
+            "items": texts([_about(i) for i in items], keep=True).astype(np.float16),
             **to_arrays("wanted", matrix([c.new for c in cases], len(items))),
         }
         return cls(texts, arrays)

@@ -225,25 +225,25 @@ _READINGS = {
     "en": {
         "sure": "Sure: it is more likely than not that one of these is right.",
         "claims": "The model is sure of these; how often it is right then was not measured.",
-        "ambiguous": "Mostly ambiguous request: what was left open decides what is right.",
-        "unknowing": "Mostly the model does not know: a clearer request would leave many films.",
+        "ambiguous": "Mostly ambiguous request: what it leaves open decides which films fit.",
+        "unknowing": "Mostly the model does not know: a clearer request still leaves many films.",
         "unsure": "Unsure: many films are about as likely.",
     },
     "pt": {
-        "sure": "Seguro: é mais provável que um destes acerte do que não.",
-        "claims": "O modelo tem certeza destes; quantas vezes acerta assim não foi medido.",
-        "ambiguous": "Mais por causa do pedido ambíguo: o que ficou em aberto decide o que acerta.",
-        "unknowing": "Mais porque o modelo não sabe: um pedido mais claro ainda deixaria muitos "
-        "filmes.",
-        "unsure": "Inseguro: muitos filmes são quase igualmente prováveis.",
+        "sure": "Com segurança: é mais provável que um destes filmes sirva do que nenhum.",
+        "claims": "O modelo está seguro destes; com que frequência acerta então não foi medido.",
+        "ambiguous": "Sobretudo um pedido ambíguo: o que ele deixa em aberto decide quais servem.",
+        "unknowing": "Sobretudo falta saber ao modelo: um pedido mais claro ainda deixaria "
+        "muitos filmes.",
+        "unsure": "Sem segurança: muitos filmes são quase igualmente prováveis.",
     },
     "es": {
-        "sure": "Seguro: es más probable que una de estas acierte que lo contrario.",
-        "claims": "El modelo está seguro de estas; cuántas veces acierta así no se ha medido.",
-        "ambiguous": "Sobre todo por la petición ambigua: lo que quedó abierto decide qué acierta.",
-        "unknowing": "Sobre todo porque el modelo no sabe: una petición más clara aún dejaría "
+        "sure": "Con seguridad: es más probable que alguna de estas sirva que ninguna.",
+        "claims": "El modelo está seguro de estas; con qué frecuencia acierta no se ha medido.",
+        "ambiguous": "Sobre todo una petición ambigua: lo que deja abierto decide cuáles sirven.",
+        "unknowing": "Sobre todo le falta saber al modelo: una petición más clara aún dejaría "
         "muchas películas.",
-        "unsure": "Inseguro: muchas películas son casi igual de probables.",
+        "unsure": "Sin seguridad: muchas películas son casi igual de probables.",
     },
 }
 
