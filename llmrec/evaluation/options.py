@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,11 +132,19 @@ class RunOptions(Options):
         return self.adapter is not None or (self.model != "embedded" and there)
 
     @property
+    def _model_is_not_asked(self) -> bool:
+        try:
+            said = json.loads((Path(self.ranker) / "ranker.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False  # no learned ranker, or one on the Hub
+        return isinstance(said, dict) and not said.get("model_share")
+
+    @property
     def system(self) -> str:
         """What the system is called in tables."""
         if self.baseline:
             return self.baseline
-        if self.model == "none":
+        if self.model == "none" or self._model_is_not_asked:
             return f"ranker {Path(self.ranker).name}"
         names = [Path(n).name if Path(n).is_dir() else n for n in (self.model, self.adapter) if n]
         how = [self.strategy]

@@ -328,8 +328,16 @@ class LearnedRanker:
         return cls.load(files[0].parent)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> LearnedRanker:
-        """Read what ``save`` wrote. Raises InputError."""
+    def load(
+        cls, path: str | os.PathLike[str], *, encoder: str | Encoder | None = None
+    ) -> LearnedRanker:
+        """Read what ``save`` wrote. Raises InputError.
+
+        Parameters
+        ----------
+        encoder: where the sentence encoder is now, or itself, of a ranker that was learned with
+            one; None: by the name it had.
+        """
         from safetensors import SafetensorError, safe_open
         from safetensors.numpy import load_file
 
@@ -343,7 +351,7 @@ class LearnedRanker:
                 )
             with safe_open(folder / FILES[1], "np") as file:
                 belongs = (file.metadata() or {}).get("fingerprint")
-            made = cls._of(said, load_file(folder / FILES[1]))
+            made = cls._of(said, load_file(folder / FILES[1]), encoder)
             if belongs not in (None, made.fingerprint):
                 raise InputError(
                     f"{' and '.join(FILES)} in {folder} are of two rankers: write them anew with "
@@ -359,7 +367,9 @@ class LearnedRanker:
             ) from e
 
     @classmethod
-    def _of(cls, said: Mapping[str, Any], arrays: Mapping[str, Any]) -> LearnedRanker:
+    def _of(
+        cls, said: Mapping[str, Any], arrays: Mapping[str, Any], encoder: str | Encoder | None
+    ) -> LearnedRanker:
         def part(name: str) -> Arrays:
             head = f"{name}/"
             return {k[len(head) :]: v for k, v in arrays.items() if k.startswith(head)}
@@ -371,7 +381,9 @@ class LearnedRanker:
             "conversations": lambda n: Conversations(words["said"], part(n)),
             "facts": lambda n: Facts(words["facts"], part(n)),
             "network": lambda n: Network(words["said"], part(n)),
-            "meaning": lambda n: Meaning(Texts(Embedding(said["facts"]["encoder"])), part(n)),
+            "meaning": lambda n: Meaning(
+                Texts(Embedding(encoder or said["facts"]["encoder"])), part(n)
+            ),
         }
         signals = {n: make[n](n) for n in said["signals"]}
         combiner, repeats = Combiner(part("combiner")), Repeats(part("repeats"))

@@ -41,6 +41,7 @@ NEARER = 4  # power of their likeness
 EASE_ITEMS = 100  # kept of each item's row
 EASE_SEEN = 2  # dialogues that must name an item
 EASE_DENSITY = 60.0
+EASE_LIMIT = 8_000
 
 
 class Signal(Protocol):
@@ -192,8 +193,8 @@ def _ease(together: Matrix, seen: npt.NDArray[Any]) -> Matrix:
     from scipy.sparse import coo_matrix
 
     active = np.flatnonzero(seen >= EASE_SEEN)
-    if len(active) > 20_000:  # its inverse is dense: the best known are enough
-        active = np.sort(np.argsort(-seen, kind="stable")[:20_000])
+    if len(active) > EASE_LIMIT:  # its inverse is dense: the best known are enough
+        active = np.sort(np.argsort(-seen, kind="stable")[:EASE_LIMIT])
     gram = np.asarray(together[active][:, active].todense(), dtype=np.float64)
     gram[np.diag_indices(len(active))] += EASE_DENSITY
     inverse = np.linalg.inv(gram)

@@ -46,6 +46,7 @@ __all__ = [
 KS = (1, 10, 50)
 RECORD = "ranker-training.json"
 PACKAGES = ("numpy", "scipy", "torch")
+_MODELS = ("adapter_config.json", "config.json")  # one of them lies beside what can be loaded
 _CACHE_MB = 4_096  # of what prompts begin with, as a run of eval/run.py has it
 _FRONT = "---\nlibrary_name: llmrec\ntags:\n- llmrec\n- recommendation\n---"
 _BEGIN, _END = "<!-- ranker -->", "<!-- /ranker -->"
@@ -332,6 +333,8 @@ def _section(options: RankerOptions, learned: Learned) -> list[str]:
     ranker, data = learned.ranker, learned.data
     facts = ranker.facts
     name = options.push_to_hub or public_name(options.out)
+    with_model = any((Path(options.out) / f).is_file() for f in _MODELS)
+    beside = "" if with_model else "ranker="
     left_out = {*options.without, *(() if options.encoder else ("meaning",))}
     signals = ", ".join(g for g in GROUPS if g not in left_out)
     said = [
@@ -342,7 +345,7 @@ def _section(options: RankerOptions, learned: Learned) -> list[str]:
         "",
         block(
             "from llmrec import Recommender\n\n"
-            f"rec = Recommender.from_pretrained(ranker={json.dumps(name)}, catalog=...)",
+            f"rec = Recommender.from_pretrained({beside}{json.dumps(name)}, catalog=...)",
             "python",
         ),
         "",
