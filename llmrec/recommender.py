@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import itertools
 import logging
 import math
 import os
@@ -13,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +35,9 @@ from llmrec.prompting import (
 )
 from llmrec.ranker import LearnedRanker
 from llmrec.ranker.learned import FILES as RANKER_FILES
+from llmrec.ranker.linear import LinearRanker, Ranker
+from llmrec.ranker.share import standardised
+from llmrec.relaxing import given_up
 from llmrec.similarity import ContentIndex
 from llmrec.trie import TitleTrie
 from llmrec.types import (
@@ -58,7 +60,7 @@ from llmrec.wording import chip_texts, reason, reply_text, wish_labels
 if TYPE_CHECKING:
     from llmrec.catalog import Catalog
 
-__all__ = ["Event", "Grounding", "LinearRanker", "Ranker", "Recommender"]
+__all__ = ["Event", "Grounding", "Recommender"]
 
 _log = logging.getLogger(__name__)
 
@@ -71,50 +73,6 @@ TITLE_TOKENS = 96  # of these left for a title
 SHORTLIST = 300  # candidates whose titles are scored: so many of the other signals' best
 SEARCH_TOKENS = 2_000  # of the search for these
 MODEL_CHOICES = 50  # and so many that the model itself finds likeliest
-
-
-class Ranker(Protocol):
-    """The seam for how signals become one score."""
-
-    def __call__(self, signals: Mapping[str, Array]) -> Array:
-        """Combine signals, each float64 [candidates], into one utility per candidate."""
-        ...
-
-
-@dataclass(frozen=True)
-class LinearRanker:
-    """A weighted sum of signals.
-
-    Signals: "model" (log-probability of the title given the conversation, standardised over the
-    candidates), "similar" (content similarity to films liked or named, 0 to 1), "keywords" (share
-    of the themes asked for), "text" (BM25 of the free words, largest 1), "popularity" (0 to 1),
-    "disliked" (content similarity to films disliked), "learned" (log-probability by a
-    LearnedRanker).
-    """
-
-    model: float = 0.25
-    similar: float = 6.0
-    keywords: float = 4.0
-    text: float = 1.0
-    popularity: float = 1.5
-    disliked: float = -2.0
-    learned: float = 1.0
-
-    @classmethod
-    def beside(cls, learned: LearnedRanker) -> LinearRanker:
-        """What is added to a learned ranking: the model's share, and wishes it does not read."""
-        share = learned.model_share
-        return cls(model=share, similar=0.0, text=0.0, popularity=0.0)
-
-    def __call__(self, signals: Mapping[str, Array]) -> Array:
-        """The weighted sum: float64 [candidates]."""
-        total = np.zeros(len(next(iter(signals.values()))))
-        return np.asarray(sum(self.parts(signals).values(), total), dtype=np.float64)
-
-    def parts(self, signals: Mapping[str, Array]) -> dict[str, Array]:
-        """What each signal that counts adds to the sum."""
-        weights = dataclasses.asdict(self)
-        return {n: weights[n] * v for n, v in signals.items() if weights[n]}
 
 
 @dataclass(frozen=True)
@@ -205,7 +163,7 @@ class Recommender:
                 "catalogue of the data that it was learned from"
             )
         self._ranker: Ranker = (
-            LinearRanker.beside(ranker)
+            LinearRanker.beside(ranker.model_share)
             if isinstance(ranker, LearnedRanker)
             else ranker or LinearRanker(model=self._profile.taste)
         )
@@ -577,51 +535,12 @@ class Recommender:
         rows = self.catalog.filter(p, exclude=tuple(sorted(excluded)))
         relaxed: tuple[Wish, ...] = ()
         if not rows.size and asked:
-            relaxed = self._relax(p, asked, excluded, understood.doubtful)
+            relaxed = given_up(self.catalog, asked, excluded, understood.doubtful)
             eased = p
             for w in relaxed:
                 eased = without(eased, w)
             rows = self.catalog.filter(eased, exclude=tuple(sorted(excluded)))
         return _Plan(conversation, p, asked, relaxed, rows, excluded)
-
-    def _relax(
-        self,
-        preferences: Preferences,
-        asked: tuple[Wish, ...],
-        excluded: frozenset[str],
-        doubtful: frozenset[str],
-    ) -> tuple[Wish, ...]:
-        """The least weighty wishes to give up so that something is left."""
-
-        def weight(wish: Wish) -> float:
-            return DOUBTFUL if doubtful.issuperset(wish.values) else _WEIGHTS[wish.field]
-
-        open_to = np.zeros(len(self.catalog), dtype=bool)
-        open_to[self.catalog.filter(None, exclude=tuple(sorted(excluded)))] = True
-        masks = []
-        for w in asked:
-            mask = np.zeros(len(self.catalog), dtype=bool)
-            mask[self.catalog.filter(_only(preferences, w))] = True
-            masks.append(mask)
-        order = sorted(range(len(asked)), key=lambda i: weight(asked[i]))
-        best: tuple[float, tuple[int, ...]] | None = None
-        for n in range(1, min(3, len(asked)) + 1):
-            for dropped in itertools.combinations(order, n):
-                kept = [masks[i] for i in range(len(asked)) if i not in dropped]
-                left = open_to & np.logical_and.reduce(kept) if kept else open_to
-                cost = sum(weight(asked[i]) for i in dropped)
-                if left.any() and (best is None or cost < best[0]):
-                    best = (cost, dropped)
-        if best:
-            return tuple(asked[i] for i in sorted(best[1]))
-        given_up: list[int] = []
-        left = open_to.copy()
-        for i in reversed(order):  # keep the weightiest that still go together
-            if (left & masks[i]).any():
-                left &= masks[i]
-            else:
-                given_up.append(i)
-        return tuple(asked[i] for i in sorted(given_up))
 
     def _rank(self, plans: Sequence[_Plan], k: int) -> list[Reply]:
         if self.grounding == "match":
@@ -685,7 +604,7 @@ class Recommender:
         out = []
         for own, signals, lm in zip(rows, others, model_scores, strict=True):
             here = {name: values[own].astype(np.float64) for name, values in signals.items()}
-            here["model"] = _standardised(lm)
+            here["model"] = standardised(lm)
             usable = np.isfinite(lm)
             here = {name: values[usable] for name, values in here.items()}
             own, utility = own[usable], self._ranker(here)
@@ -992,27 +911,3 @@ def _any_turn(conversation: ConversationLike) -> Conversation:
 def _check_k(k: int) -> None:
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
         raise InputError(f"k is {k!r}: ask for 1 to {MAX_K} items")
-
-
-def _only(preferences: Preferences, wish: Wish) -> Preferences:
-    value: Any = wish.values
-    if wish.attribute in ("year", "runtime"):
-        value = int(wish.values[0])
-    return Preferences(**{wish.field: value})
-
-
-DOUBTFUL = 0.1
-# What is given up first when nothing meets every wish.
-_WEIGHTS = {
-    "runtime_min": 1.0, "runtime_max": 1.0, "year_min": 1.2, "year_max": 1.2, "languages": 1.5,
-    "keywords_out": 1.6, "countries": 1.8, "genres": 2.0, "genres_any": 2.2, "people": 2.6,
-    "people_any": 2.6, "directors": 2.6, "genres_out": 3.0, "countries_out": 3.0,
-    "languages_out": 3.0, "people_out": 3.2,
-}  # fmt: skip
-
-
-def _standardised(values: Array) -> Array:
-    finite = values[np.isfinite(values)]
-    if finite.size < 2 or float(finite.std()) == 0.0:
-        return np.zeros_like(values)
-    return np.where(np.isfinite(values), (values - finite.mean()) / finite.std(), 0.0)

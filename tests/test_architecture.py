@@ -28,7 +28,7 @@ LAYERS = (
     "wishes lexicon similarity trie folders records embedding options",
     "cues building catalog models",
     "prompting decoding",
-    "preferences wording metrics datasets ranker",
+    "preferences wording metrics datasets ranker relaxing",
     "answering uncertainty recommender",
     "evaluation training",
     "hub",

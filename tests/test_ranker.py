@@ -22,6 +22,7 @@ from llmrec.models.scripted import ScriptedModel
 from llmrec.ranker import LearnedRanker, Ranked
 from llmrec.ranker.combiner import PER_SIGNAL, features_of, listed
 from llmrec.ranker.learned import FILES, GROUPS
+from llmrec.ranker.linear import LinearRanker
 from llmrec.ranker.network import POOL, Network
 from llmrec.ranker.repeats import Repeats
 from llmrec.ranker.share import share_of, standardised
@@ -29,7 +30,7 @@ from llmrec.ranker.signals import Conversations, Facts, Named, Popular
 from llmrec.ranker.sparse import best, matrix, unit
 from llmrec.ranker.talk import CONTEXT, Case, Talk, cases_of
 from llmrec.ranker.words import Vocabulary, bm25, grams, idf, tokens
-from llmrec.recommender import LinearRanker, Recommender
+from llmrec.recommender import Recommender
 from llmrec.types import Conversation, Example, Item, Message
 
 ROW = {i.id: n for n, i in enumerate(ranked.ITEMS)}

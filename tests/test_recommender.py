@@ -19,7 +19,8 @@ from llmrec.errors import CatalogError, InputError, ModelError, UnknownItemError
 from llmrec.models.profile import Profile
 from llmrec.models.scripted import ScriptedModel
 from llmrec.prompting import FewShot
-from llmrec.recommender import Event, Grounding, LinearRanker
+from llmrec.ranker.linear import LinearRanker
+from llmrec.recommender import Event, Grounding
 from llmrec.types import (
     LANGUAGES,
     MAX_MESSAGE_CHARS,

@@ -21,7 +21,8 @@ from llmrec.models.base import LanguageModel, ScoringModel
 from llmrec.models.profile import Profile
 from llmrec.preferences import Understander
 from llmrec.prompting import TITLE_END, FewShot, Strategy, ZeroShot, parse_titles, reply_prompt
-from llmrec.recommender import MAX_K, Ranker, Recommender
+from llmrec.ranker.linear import Ranker
+from llmrec.recommender import MAX_K, Recommender
 from llmrec.types import MAX_MESSAGE_CHARS, Conversation, Example, Message, Reply
 from llmrec.wishes import wishes
 
