@@ -39,6 +39,7 @@ from llmrec.ranker.linear import LinearRanker, Ranker
 from llmrec.ranker.share import standardised
 from llmrec.relaxing import given_up
 from llmrec.similarity import ContentIndex
+from llmrec.titles import fold
 from llmrec.trie import TitleTrie
 from llmrec.types import (
     Conversation,
@@ -73,6 +74,7 @@ TITLE_TOKENS = 96  # of these left for a title
 SHORTLIST = 300  # candidates whose titles are scored: so many of the other signals' best
 SEARCH_TOKENS = 2_000  # of the search for these
 MODEL_CHOICES = 50  # and so many that the model itself finds likeliest
+SPARE = 10  # more than are shown, in the place of second entries of one film
 
 
 @dataclass(frozen=True)
@@ -550,8 +552,10 @@ class Recommender:
             ]
         replies = []
         for plan, (own, scores, parts) in zip(plans, self._scored(plans), strict=True):
-            best = np.lexsort((own, -scores))[:k]
-            items = self.catalog.items_at(own[best])
+            order = np.lexsort((own, -scores))[: 2 * k + SPARE]
+            found = self.catalog.items_at(own[order])
+            kept = self._no_twins(found, plan.excluded)[:k]
+            best, items = order[kept], [found[n] for n in kept]
             reply = self._reply(plan, items, scores[best].tolist(), k)
             why = self._why(
                 plan, own[best], {n: v[best] - v.mean() for n, v in parts.items() if v.size}
@@ -566,6 +570,19 @@ class Recommender:
                 reply = dataclasses.replace(reply, confidence=sure, calibrated=True)
             replies.append(reply)
         return replies
+
+    def _no_twins(self, items: Sequence[Item], excluded: frozenset[str]) -> list[int]:
+        """The places of items that are no second entry of one before, or of one excluded."""
+        titles: dict[str, list[Item]] = {}
+        for item in self.catalog.get_many(i for i in sorted(excluded) if i in self.catalog):
+            titles.setdefault(fold(item.title), []).append(item)
+        kept = []
+        for n, item in enumerate(items):
+            namesakes = titles.setdefault(fold(item.title), [])
+            if not any(_twins(item, other) for other in namesakes):
+                kept.append(n)
+                namesakes.append(item)
+        return kept
 
     def _why(
         self, plan: _Plan, rows: npt.NDArray[np.int32], parts: Mapping[str, Array]
@@ -855,6 +872,16 @@ class Recommender:
                 removed += strangers
             else:
                 yield sentence
+
+
+def _twins(a: Item, b: Item) -> bool:
+    """Whether two items of one title are the same thing twice, as far as their facts tell."""
+    apart = a.year is not None and b.year is not None and abs(a.year - b.year) > 1
+    return (
+        not apart
+        and (a.year is None) == (b.year is None)
+        and bool(not (a.people and b.people) or {*a.people} & {*b.people})
+    )
 
 
 def _learned_beside(

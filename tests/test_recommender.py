@@ -25,6 +25,7 @@ from llmrec.types import (
     LANGUAGES,
     MAX_MESSAGE_CHARS,
     Conversation,
+    Item,
     Message,
     Preferences,
     Recommendation,
@@ -767,3 +768,28 @@ def test_nothing_comes_out_that_should_not(
         film = next(f for f in FILMS if f.title == title)
         if profile.writes and title in reply.text and film.id not in found:
             assert set(film.all_titles) & set(re.findall("|".join(film.all_titles), words))
+
+
+def test_second_entries_of_one_film_are_not_shown() -> None:
+    films = [
+        Item("a", "Insidious", 2010, cast=("Patrick Wilson",)),
+        Item("b", "Insidious", 2011, cast=("Patrick Wilson",)),
+        Item("c", "Insidious", 2010),
+        Item("d", "Insidious", 1990),  # another film of that name
+        Item("e", "Insidious", 2011, cast=("Somebody Else",)),  # and one by others
+        Item("f", "Saw", 2004, cast=("Cary Elwes",)),
+        Item("g", "Saw", 2004),
+    ]
+    films = [
+        dataclasses.replace(f, genres=("Horror",), popularity=1 - n / 10)
+        for n, f in enumerate(films)
+    ]
+    rec = Recommender(
+        ScriptedModel(),
+        Catalog.from_items(films),
+        ranker=LinearRanker(model=0, popularity=1),
+        profile=RULES,
+    )
+    assert ids(rec.recommend("a horror film", k=7)) == ["a", "d", "e", "f"]
+    asked = Conversation((Message("user", "Not that one, another horror film", ("f",)),))
+    assert ids(rec.recommend(asked, k=7)) == ["a", "d", "e"]
