@@ -29,7 +29,7 @@ from llmrec.types import Conversation, Item, Message, Preferences
 if TYPE_CHECKING:
     from llmrec.models.base import LanguageModel
 
-__all__ = ["LIGHTER_OUT", "Lead", "Understander", "Understood"]
+__all__ = ["LIGHTER_OUT", "Lead", "Understander", "Understood", "language_of"]
 
 Lead = Literal["rules", "model", "rules-only", "model-only"]
 LIGHTER_OUT = ("dark", "sad", "violent")
@@ -143,12 +143,7 @@ class Understander:
 
     def language(self, conversation: Conversation) -> str:
         """The language that a reply should be in: the one set, else that of the user's words."""
-        language = conversation.language or "en"
-        if not conversation.language:
-            for m in conversation.messages:
-                if m.role == "user":
-                    language = guess_language(m.content, language)
-        return language
+        return language_of(conversation)
 
     def marked(self, conversation: Conversation) -> tuple[Marked, ...]:
         """The user's messages as the lexicon marks them; no model is asked."""
@@ -438,6 +433,16 @@ class _Wanted:
         self.dislikes: list[str] = []
         self.seen: list[str] = []
         self.unknown: list[str] = []
+
+
+def language_of(conversation: Conversation) -> str:
+    """The language set for a conversation, else that of the user's words."""
+    language = conversation.language or "en"
+    if not conversation.language:
+        for m in conversation.messages:
+            if m.role == "user":
+                language = guess_language(m.content, language)
+    return language
 
 
 def _join(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:

@@ -590,10 +590,8 @@ class Recommender:
         """What each item's utility owes to each signal, beside an average candidate."""
         why = [{n: round(float(v[i]), 3) for n, v in parts.items()} for i in range(len(rows))]
         if self.learned is not None and len(rows):
-            back = np.full(len(self.catalog), -1, dtype=np.int64)
-            known = self._learned_rows >= 0
-            back[self._learned_rows[known]] = np.flatnonzero(known)
-            groups = self.learned.reasons(plan.conversation, back[rows].tolist(), _named(plan))
+            own = self._rows_of_learned[rows].tolist()
+            groups = self.learned.reasons(plan.conversation, own, _named(plan))
             for w, g in zip(why, groups, strict=True):
                 w.pop("learned", None)
                 w |= g
@@ -606,6 +604,14 @@ class Recommender:
         known = [i in self.catalog for i in ids]
         out = np.full(len(ids), -1, dtype=np.int32)
         out[known] = self.catalog.rows([i for i, k in zip(ids, known, strict=True) if k])
+        return out
+
+    @cached_property
+    def _rows_of_learned(self) -> npt.NDArray[np.int64]:
+        """The row of the learned ranker for each item of the catalogue; -1 where there is none."""
+        out = np.full(len(self.catalog), -1, dtype=np.int64)
+        known = np.flatnonzero(self._learned_rows >= 0)
+        out[self._learned_rows[known]] = known
         return out
 
     def _scored(self, plans: Sequence[_Plan]) -> list[_Weighed]:

@@ -15,7 +15,7 @@ import world
 
 from llmrec.decoding import rank_titles, title_trie
 from llmrec.errors import InputError
-from llmrec.evaluation.baselines import Baseline, Mentions, language_of
+from llmrec.evaluation.baselines import Baseline, Mentions
 from llmrec.evaluation.predictions import Prediction
 from llmrec.evaluation.shots import choose_shots, few_shot
 from llmrec.evaluation.systems import (
@@ -30,6 +30,7 @@ from llmrec.models import LocalModel
 from llmrec.models.endpoint import Usage
 from llmrec.models.profile import Profile
 from llmrec.models.scripted import ScriptedModel
+from llmrec.preferences import language_of
 from llmrec.prompting import FewShot, recommend_prompt
 from llmrec.recommender import Recommender
 from llmrec.types import Conversation, Example, Message, Preferences

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from llmrec.errors import InputError
 from llmrec.evaluation.options import BASELINES
 from llmrec.evaluation.predictions import Prediction
-from llmrec.lexicon import guess_language
+from llmrec.preferences import language_of
 from llmrec.types import Conversation, Example
 
 __all__ = ["Baseline", "Mentions", "last_mentioned", "prediction", "seed_of"]
@@ -133,16 +133,6 @@ def prediction(example: Example, items: Sequence[str], **more: object) -> Predic
         items=tuple(items),
         **more,  # type: ignore[arg-type]
     )
-
-
-def language_of(conversation: Conversation) -> str:
-    """The language set for a conversation, else that of the user's words."""
-    language = conversation.language or "en"
-    if not conversation.language:
-        for m in conversation.messages:
-            if m.role == "user":
-                language = guess_language(m.content, language)
-    return language
 
 
 def last_mentioned(conversation: Conversation) -> tuple[str, ...]:

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from llmrec.catalog import Catalog
-from llmrec.decoding import score_titles, title_trie
+from llmrec.decoding import score_titles
 from llmrec.evaluation.baselines import prediction
 from llmrec.evaluation.predictions import Prediction
 from llmrec.evaluation.systems import ModelSystem
 from llmrec.models.base import ScoringModel
-from llmrec.prompting import TITLE_END, Strategy
+from llmrec.prompting import Strategy
 from llmrec.ranker import LearnedRanker, Ranked
 from llmrec.ranker.share import share_of, standardised
 from llmrec.types import Example
@@ -83,7 +83,6 @@ class Beside(ModelSystem):
         super().__init__(name, model, catalog, depth=depth, strategy=strategy)
         self._ranker = ranker
         self._row = {i: n for n, i in enumerate(catalog.ids)}
-        self._labels = title_trie(model, catalog.labels, terminator=TITLE_END)
         self.about |= {"ranker": ranker.fingerprint, **ranker.facts}
 
     def _predictions(self, examples: Sequence[Example]) -> list[Prediction]:
@@ -127,7 +126,7 @@ class Beside(ModelSystem):
         ids = self._ranker.ids
         places = [np.array([self._row.get(ids[n], -1) for n in r.rows.tolist()]) for r in found]
         rows = [np.unique(p[p >= 0]).astype(np.int32) for p in places]
-        scores = score_titles(self._scoring, prompts, self._labels, rows)
+        scores = score_titles(self._scoring, prompts, self._trie, rows)
         out = []
         for place, row, score in zip(places, rows, scores, strict=True):
             own = np.full(len(place), -np.inf)

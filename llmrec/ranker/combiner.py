@@ -155,11 +155,6 @@ class Combiner:
         out = h @ a["out.weight"][0] + x @ a["linear.weight"][0]
         return np.asarray(out + a["out.bias"] + a["linear.bias"], dtype=np.float32)
 
-    @property
-    def center(self) -> Floats:
-        """The mean of each feature."""
-        return self._a["center"]
-
     def arrays(self) -> Arrays:
         """All weights."""
         return self._a

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmrec.ranker.signals import FIELDS, Scores, field_counts, mentions
-from llmrec.ranker.sparse import Arrays, Matrix, matrix, scaled
+from llmrec.ranker.sparse import Arrays, Matrix, matrix, unit
 from llmrec.ranker.talk import Case, Talk
 from llmrec.ranker.words import Vocabulary, idf, tfidf
 
@@ -237,15 +237,11 @@ def _words(
     from scipy.sparse import hstack
 
     together = hstack([tfidf(m, weights[f]) for f, m in counts.items()], format="csr")
-    kept = together[:, columns].tocsr()
-    length = np.sqrt(np.asarray(kept.multiply(kept).sum(1)).ravel())
-    return scaled(kept, WORD_SCALE / np.where(length > 0, length, 1.0))
+    return unit(together[:, columns].tocsr(), WORD_SCALE)
 
 
 def _named(talks: Sequence[Talk], width: int) -> Matrix:
-    m = mentions(talks, width)
-    length = np.sqrt(np.asarray(m.multiply(m).sum(1)).ravel())
-    return scaled(m, NAMED_SCALE / np.where(length > 0, length, 1.0))
+    return unit(mentions(talks, width), NAMED_SCALE)
 
 
 def _dropped(m: Matrix, share: float, rng: np.random.Generator) -> Matrix:

@@ -41,7 +41,7 @@ NEARER = 4  # power of their likeness
 EASE_ITEMS = 100  # kept of each item's row
 EASE_SEEN = 2  # dialogues that must name an item
 EASE_DENSITY = 60.0
-EASE_LIMIT = 8_000
+EASE_LIMIT = 8_000  # items: the inverse of so many is dense, half a gigabyte
 
 
 class Signal(Protocol):

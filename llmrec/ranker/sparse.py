@@ -31,10 +31,10 @@ def matrix(
     return out
 
 
-def unit(m: Matrix) -> Matrix:
-    """The matrix with rows of length 1, or 0."""
-    length = np.sqrt(np.asarray(m.multiply(m).sum(1)).ravel())
-    return scaled(m, 1.0 / np.where(length > 0, length, 1.0))
+def unit(m: Matrix, length: float = 1.0) -> Matrix:
+    """The matrix with rows of that length, or 0."""
+    now = np.sqrt(np.asarray(m.multiply(m).sum(1)).ravel())
+    return scaled(m, length / np.where(now > 0, now, 1.0))
 
 
 def scaled(m: Matrix, by: npt.NDArray[Any]) -> Matrix:
