@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from llmrec.recommender import Recommender
     from llmrec.titles import TitleMatch
     from llmrec.types import (
+        Answer,
         Conversation,
         Example,
         Item,
         Message,
+        Passage,
         Preferences,
         Recommendation,
         Reply,
+        Source,
         Uncertainty,
     )
 else:
@@ -48,13 +51,16 @@ else:
         "recommender": ("Recommender",),
         "titles": ("TitleMatch",),
         "types": (
+            "Answer",
             "Conversation",
             "Example",
             "Item",
             "Message",
+            "Passage",
             "Preferences",
             "Recommendation",
             "Reply",
+            "Source",
             "Uncertainty",
         ),
     }
@@ -67,6 +73,7 @@ else:
 
 
 __all__ = [
+    "Answer",
     "BuildReport",
     "Catalog",
     "CatalogError",
@@ -80,10 +87,12 @@ __all__ = [
     "Message",
     "MissingExtraError",
     "ModelError",
+    "Passage",
     "Preferences",
     "Recommendation",
     "Recommender",
     "Reply",
+    "Source",
     "TitleMatch",
     "Uncertainty",
     "UnknownItemError",

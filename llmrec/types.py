@@ -15,13 +15,16 @@ from llmrec.errors import InputError
 __all__ = [
     "LANGUAGES",
     "MAX_MESSAGE_CHARS",
+    "Answer",
     "Conversation",
     "Example",
     "Item",
     "Message",
+    "Passage",
     "Preferences",
     "Recommendation",
     "Reply",
+    "Source",
     "Spread",
     "Uncertainty",
 ]
@@ -247,6 +250,7 @@ class Preferences(_Value):
     genres ... languages_out: names as the catalogue writes them ("Sci-Fi", "Brazil").
     directors: people who must have directed; ``people`` may be on either side of the camera.
     year_min, year_max: inclusive. runtime_min, runtime_max: minutes, inclusive.
+    price_min, price_max: in the catalogue's currency, inclusive.
     keywords: themes and moods asked for (soft). keywords_out: themes that must not occur (hard).
     similar_to, likes, dislikes, seen: item ids.
     unknown: names that the user gave and the catalogue does not have, word for word.
@@ -269,6 +273,8 @@ class Preferences(_Value):
     year_max: int | None = None
     runtime_min: int | None = None
     runtime_max: int | None = None
+    price_min: float | None = None
+    price_max: float | None = None
     keywords: tuple[str, ...] = ()
     keywords_out: tuple[str, ...] = ()
     similar_to: tuple[str, ...] = ()
@@ -285,6 +291,9 @@ class Preferences(_Value):
             if f.type == "int | None":
                 if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
                     raise InputError(f"{f.name} is {value!r}: give a whole number or nothing")
+            elif f.type == "float | None":
+                if value is not None and not _is_amount(value):
+                    raise InputError(f"{f.name} is {value!r}: give a number, 0 or more, or nothing")
             elif f.type == "str":
                 if not isinstance(value, str):
                     raise InputError(f"{f.name} is {value!r}: give a text")
@@ -294,6 +303,10 @@ class Preferences(_Value):
                 object.__setattr__(self, f.name, tuple(dict.fromkeys(value)))
         if self.language not in LANGUAGES:
             raise InputError(f"language is {self.language!r}: use one of {', '.join(LANGUAGES)}")
+
+
+def _is_amount(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < float("inf")  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -320,6 +333,75 @@ class Recommendation(_Value):
 
 
 @dataclass(frozen=True)
+class Passage(_Value):
+    """Words of the catalogue that an answer stands on.
+
+    Attributes
+    ----------
+    field: the field of Item they come from; the words of a field that is no text are its value.
+    start: where in that text they begin, in characters.
+    score: how well they fit the question, 0 to 1.
+    """
+
+    text: str
+    field: str = "description"
+    start: int = 0
+    score: float = 0.0
+
+
+@dataclass(frozen=True)
+class Source(_Value):
+    """An item that an answer comes from.
+
+    Attributes
+    ----------
+    score: how surely it is the item asked about, 0 to 1.
+    how: it was named ("title"), spoken of before ("conversation"), met what was counted or
+        compared over the whole catalogue ("query"), or its text was found ("search").
+    passages: the words used, best first.
+    """
+
+    item: Item
+    score: float
+    how: Literal["title", "conversation", "query", "search"]
+    passages: tuple[Passage, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer(_Value):
+    """What the catalogue says to a question, or that it does not say.
+
+    Attributes
+    ----------
+    text: in the user's language; of a refusal, what is missing.
+    kind: what was asked for: "fact" (a field of an item), "check" (whether something is so),
+        "text" (what a description says), "comparison", "count", "superlative", "list",
+        "describe".
+    sources: the items it comes from, with the words used, best first.
+    supported: whether every number, name and year of the text stands in the sources. A refusal
+        claims nothing, and is supported.
+    refused: whether the catalogue does not say. why: "not said", "unknown title", "no match",
+        "out of scope" or "unclear".
+    confidence: 0 to 1, how surely the question was read and the item found; not calibrated.
+    corrected: sentences of a model that the sources do not support, and that were left out.
+    """
+
+    text: str
+    kind: str = "text"
+    sources: tuple[Source, ...] = ()
+    supported: bool = True
+    refused: bool = False
+    why: str = ""
+    language: str = "en"
+    confidence: float = 1.0
+    corrected: tuple[str, ...] = ()
+
+    def message(self) -> Message:
+        """The answer as the assistant's turn of a conversation."""
+        return Message("assistant", self.text, tuple(s.item.id for s in self.sources))
+
+
+@dataclass(frozen=True)
 class Reply(_Value):
     """A whole answer.
 
@@ -327,6 +409,8 @@ class Reply(_Value):
     ----------
     text: the prose, in the user's language.
     sources: the items that the text speaks of.
+    route: what the message was taken for: "recommend", "question", "describe", "smalltalk" or
+        "out_of_scope". answer: of a question or a title, what the catalogue says.
     confidence: 0 to 1; where ``calibrated``, the probability that at least one of the items shown
         is what the user wants, as measured on the data set it was fitted on; else how much of the
         model's own probability the list holds, which is not the same and mostly too much.
@@ -344,9 +428,13 @@ class Reply(_Value):
     ungrounded: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     calibrated: bool = False
+    route: str = "recommend"
+    answer: Answer | None = None
 
     def message(self) -> Message:
         """The reply as the assistant's turn of a conversation."""
+        if self.answer is not None:
+            return self.answer.message()
         return Message("assistant", self.text, tuple(r.item.id for r in self.recommendations))
 
 

@@ -16,7 +16,9 @@ __all__ = [
     "chip_texts",
     "display_name",
     "duration",
+    "on_one_line",
     "reason",
+    "record_texts",
     "reply_text",
     "wish_label",
     "wish_labels",
@@ -69,6 +71,11 @@ _T = {
         "excluded": "Dejé fuera lo que ya viste o no te gustó.",
     },
 }  # fmt: skip
+
+
+MAX_DESCRIPTION = 2_000  # characters that a record holds of it
+MAX_CAST = 8
+_MINUTES = {"en": "minutes", "pt": "minutos", "es": "minutos"}
 
 
 @cache
@@ -284,3 +291,33 @@ def reply_text(
     if not understood and not preferences.similar_to and not preferences.likes:
         parts.append(t["open"])
     return " ".join(parts)
+
+
+def record_texts(item: Item, language: str) -> dict[str, str]:
+    """The facts of an item as text by field: what a model is shown, and is held against."""
+
+    def listed(name: str, values: Sequence[str]) -> str:
+        kind = _KIND.get(name)
+        return ", ".join(display_name(kind, v, language) if kind else v for v in values)
+
+    title = item.title_in(language)
+    texts = {
+        "title": title,
+        "original_title": item.original_title if item.original_title != title else "",
+        "year": str(item.year or ""),
+        "runtime": f"{item.runtime} {_MINUTES[language]}" if item.runtime else "",
+        "genres": listed("genres", item.genres),
+        "directors": listed("directors", item.directors),
+        "cast": listed("cast", item.cast[:MAX_CAST]),
+        "countries": listed("countries", item.countries),
+        "languages": listed("languages", item.languages),
+        "rating": f"{item.rating:g}/10" if item.rating is not None else "",
+        "price": f"{item.price:.2f}" if item.price is not None else "",
+        "description": item.description_in(language)[:MAX_DESCRIPTION],
+    }
+    return {name: shown for name, text in texts.items() if (shown := on_one_line(text))}
+
+
+def on_one_line(text: str) -> str:
+    """Text on one line, without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -24,11 +24,11 @@ PACKAGE = ROOT / "llmrec"
 # A module may import from its own layer and from those before it, never from a later one.
 LAYERS = (
     "_version errors types",
-    "titles quantities deixis markdown",
+    "titles quantities deixis markdown cleaning",
     "wishes lexicon similarity trie folders records embedding options",
-    "cues building catalog models",
+    "passages faithfulness cues building catalog models",
     "prompting decoding",
-    "preferences wording metrics datasets ranker relaxing",
+    "questions routing preferences wording metrics datasets ranker relaxing",
     "answering uncertainty recommender",
     "evaluation training",
     "hub",
@@ -197,6 +197,7 @@ def test_the_import_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_the_public_names() -> None:
     assert llmrec.__all__ == sorted(llmrec.__all__) == dir(llmrec)
     assert llmrec.__all__ == [
+        "Answer",
         "BuildReport",
         "Catalog",
         "CatalogError",
@@ -210,10 +211,12 @@ def test_the_public_names() -> None:
         "Message",
         "MissingExtraError",
         "ModelError",
+        "Passage",
         "Preferences",
         "Recommendation",
         "Recommender",
         "Reply",
+        "Source",
         "TitleMatch",
         "Uncertainty",
         "UnknownItemError",

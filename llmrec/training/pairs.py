@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from llmrec.lexicon import STOPWORDS, guess_language
 from llmrec.titles import fold, words
-from llmrec.types import Item, Message
-from llmrec.wording import display_name
+from llmrec.types import Message
+from llmrec.wording import on_one_line
 
 __all__ = [
     "ASKABLE",
@@ -25,7 +25,6 @@ __all__ = [
     "Pair",
     "choice_prompt",
     "choice_schema",
-    "context_of",
     "pair_prompt",
     "pair_schema",
     "parse_choices",
@@ -39,17 +38,13 @@ KINDS = ("plot", "places", "tone", "genre", "ending", "people", "facts", "produc
 PHRASINGS = 3  # of each field and language
 _CHOICES = tuple(range(1, PHRASINGS + 1))
 MAX_QUESTION, MAX_ANSWER, MAX_EVIDENCE = 200, 400, 300  # characters
-MAX_DESCRIPTION = 2_000
-MAX_CAST = 8
 NEAR = 0.8
 # Of the words of an answer that say something, so many must stand in the record. A sentence about
 # another record stays far below; this is for one that begins right and goes on inventing. It costs
 # true answers that are put freely in other words: better few pairs than wrong ones.
 SUPPORT = 2 / 3
 _LANGUAGE_NAMES = {"en": "English", "pt": "Brazilian Portuguese", "es": "Spanish"}
-_MINUTES = {"en": "minutes", "pt": "minutos", "es": "minutos"}
 _AND = {"en": " and ", "pt": " e ", "es": " y "}
-_KIND_OF = {"genres": "genre", "countries": "country", "languages": "language"}
 
 
 class Pair(NamedTuple):
@@ -59,36 +54,6 @@ class Pair(NamedTuple):
     question: str
     answer: str
     evidence: str
-
-
-def context_of(item: Item, language: str) -> dict[str, str]:
-    """The record that the teacher is shown and answers are held against; fields as text."""
-
-    def listed(name: str, values: Sequence[str]) -> str:
-        kind = _KIND_OF.get(name)
-        return ", ".join(display_name(kind, v, language) if kind else v for v in values)
-
-    title = item.title_in(language)
-    texts = {
-        "title": title,
-        "original_title": item.original_title if item.original_title != title else "",
-        "year": str(item.year or ""),
-        "runtime": f"{item.runtime} {_MINUTES[language]}" if item.runtime else "",
-        "genres": listed("genres", item.genres),
-        "directors": listed("directors", item.directors),
-        "cast": listed("cast", item.cast[:MAX_CAST]),
-        "countries": listed("countries", item.countries),
-        "languages": listed("languages", item.languages),
-        "rating": f"{item.rating:g}/10" if item.rating is not None else "",
-        "price": f"{item.price:.2f}" if item.price is not None else "",
-        "description": item.description_in(language)[:MAX_DESCRIPTION],
-    }
-    return {name: shown for name, text in texts.items() if (shown := _plain(text))}
-
-
-def _plain(text: str) -> str:
-    """Text on one line, without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 # What is said to a teacher, and how it is read back.
@@ -132,7 +97,7 @@ def parse_pairs(text: str) -> tuple[list[Pair], int] | None:
     pairs = []
     for e in entries:
         if isinstance(e, dict) and all(isinstance(e.get(name), str) for name in Pair._fields):
-            pair = Pair(e["kind"], *(_plain(e[name]) for name in Pair._fields[1:]))
+            pair = Pair(e["kind"], *(on_one_line(e[name]) for name in Pair._fields[1:]))
             pairs += [pair] if pair.kind in KINDS else []
     return pairs, len(entries) - len(pairs)
 

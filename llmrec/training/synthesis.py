@@ -28,7 +28,6 @@ from llmrec.training.pairs import (
     Pair,
     choice_prompt,
     choice_schema,
-    context_of,
     pair_prompt,
     pair_schema,
     parse_choices,
@@ -37,6 +36,7 @@ from llmrec.training.pairs import (
     written_pair,
 )
 from llmrec.types import LANGUAGES, Item, Message
+from llmrec.wording import record_texts
 
 __all__ = ["Estimate", "SynthesisConfig", "SynthesisReport", "estimate", "synthesize"]
 
@@ -156,7 +156,7 @@ def synthesize(
 
     began = time.monotonic()
     detail = _detail(model, config)
-    tasks = [Task(i, lang, context_of(i, lang)) for i in items for lang in config.languages]
+    tasks = [Task(i, lang, record_texts(i, lang)) for i in items for lang in config.languages]
     meter = _Meter(model)
     with _Journal(Path(out), _identity(model, config, detail)) as journal:
         done = journal.check(tasks)
@@ -198,7 +198,7 @@ def estimate(
     """
     detail = _detail(model, config)
     first = itertools.islice(items, max(1, _SAMPLE // len(config.languages)))
-    sample = [Task(i, lang, context_of(i, lang)) for i in first for lang in config.languages]
+    sample = [Task(i, lang, record_texts(i, lang)) for i in first for lang in config.languages]
     sample = [t for t in sample if t.fields]
     meter = _Meter(model)
     given = expected = 0
