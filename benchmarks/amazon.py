@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from llmrec.cleaning import clean
 from llmrec.datasets.amazon_titles import AmazonTitles
-from llmrec.datasets.cleaning import clean
 from llmrec.errors import LLMRecError, MissingExtraError
 
 MIN_CHARS = 100

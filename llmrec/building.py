@@ -1,27 +1,31 @@
 """Building hides how items become the folder that a Catalog opens, in bounded memory.
 
 The folder holds ``catalog.json`` (what it is) and the Lance table ``items``: a row for each item
-with its fields as they were given, and beside them folded columns (``_key``) that wishes and
-words are compared with.
+with all its fields as they were given (``record``, JSON), and beside it the columns that are asked
+for: plain ones, and folded ones (``_key``) that wishes and words are compared with. With an
+embedding model there is a vector beside each item, and the table ``passages``: where each passage
+of a description of several passages stands, and its vector.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from llmrec.embedding import Embedding
 from llmrec.errors import CatalogError
 from llmrec.folders import replacing
+from llmrec.passages import cut, texts_of
 from llmrec.records import (
     FIELDS,
-    LISTS,
     NOT_UTF8,
     NUMBERS,
     WHOLE_NUMBERS,
@@ -38,10 +42,21 @@ from llmrec.records import (
 from llmrec.titles import fold
 from llmrec.types import Item
 
-__all__ = ["FORMAT", "SEARCHED", "BuildReport", "Problem", "build", "read_parquet", "whole_folder"]
+__all__ = [
+    "FORMAT",
+    "BuildReport",
+    "Problem",
+    "build",
+    "parquet_rows",
+    "read_parquet",
+    "whole_folder",
+]
 
-FORMAT = 1
-SEARCHED = ("names_key", "people_key", "genres_key", "keywords_key", "text_key")
+FORMAT = 2
+_PLAIN = ("id", "title", "original_title", *NUMBERS)
+# How often the words of each count in a search: one column with repetitions finds more than
+# columns whose scores are added, where a word that is common in titles outweighs two rare ones.
+_TIMES = {"names": 5, "people": 3, "genres": 2, "keywords": 2}
 _KEYED = ("genres", "people", "directors", "countries", "languages", "keywords")
 _BATCH = 8_192  # rows held as Python objects
 _CHUNK_BYTES = 64 << 20  # rows held as Arrow before they are written
@@ -53,11 +68,16 @@ _fold = lru_cache(maxsize=1 << 17)(fold)
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What became of the rows. ``dropped`` counts all, ``problems`` tells of the first 100."""
+    """What became of the rows. ``dropped`` counts all, ``problems`` tells of the first 100.
+
+    ``counts``: of `Catalog.from_products`, how many texts were shortened, products were there
+    twice, prices could not be read, and texts were of each language.
+    """
 
     kept: int
     dropped: int
     problems: tuple[Problem, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def _schema(dimensions: int | None) -> Any:
@@ -65,32 +85,52 @@ def _schema(dimensions: int | None) -> Any:
 
     names = pa.list_(pa.string())
     types: dict[str, Any] = {"row": pa.int32()}
-    for name in FIELDS:
+    for name in _PLAIN:
         number = pa.int32() if name in WHOLE_NUMBERS else pa.float64()
-        types[name] = names if name in LISTS else number if name in NUMBERS else pa.string()
+        types[name] = number if name in NUMBERS else pa.string()
     types |= {"names_key": names, **{f"{name}_key": names for name in _KEYED}}
-    types |= {"text_key": pa.string()}
+    types |= {"words_key": pa.string(), "record": pa.string()}
     if dimensions is not None:
         types["vector"] = pa.list_(pa.float32(), dimensions)
     return pa.schema(list(types.items()))
 
 
 def _to_record(item: Item) -> dict[str, Any]:
-    record: dict[str, Any] = {name: getattr(item, name) for name in FIELDS}
-    record["titles"] = json.dumps(item.titles, ensure_ascii=False)
-    record["descriptions"] = json.dumps(dict(item.descriptions), ensure_ascii=False)
+    """The columns of an item."""
+    values: dict[str, Any] = {name: getattr(item, name) for name in FIELDS}
+    values["titles"] = json.dumps(item.titles, ensure_ascii=False)
+    values["descriptions"] = json.dumps(dict(item.descriptions), ensure_ascii=False)
+    record = {name: values[name] for name in _PLAIN}
+    record["record"] = json.dumps(list(values.values()), ensure_ascii=False)
     record["names_key"] = list(dict.fromkeys(_fold(t) for t in item.all_titles))
     for name in _KEYED:
         record[f"{name}_key"] = list(dict.fromkeys(_fold(v) for v in getattr(item, name)))
     texts = dict.fromkeys((item.description, *item.descriptions.values()))
-    # Word by word: words repeat, so nearly all come from the cache.
-    record["text_key"] = " ".join(_fold(word) for text in texts for word in text.split())
+    names = [n for name, times in _TIMES.items() for n in times * record[f"{name}_key"]]
+    record["words_key"] = " ".join([*names, *map(fold, texts)])
     return record
 
 
-def _embedded_text(record: Mapping[str, Any]) -> str:
-    topics = ", ".join((*record["genres"], *record["keywords"], *record["directors"]))
-    return f"{record['title']}. {topics}. {record['description']}"[:2_000]
+def _embedded_text(item: Item) -> str:
+    topics = ", ".join((*item.genres, *item.keywords, *item.directors))
+    return f"{item.title}. {topics}. {next(iter(texts_of(item).values()), '')}"[:2_000]
+
+
+def _passages(item: Item, row: int) -> Iterator[tuple[int, str, int, int, str]]:
+    """What stands in the table of passages, and the text to embed."""
+    for where, text in texts_of(item).items():
+        pieces = cut(text)
+        if len(pieces) > 1:
+            for start, words in pieces:
+                yield row, where, start, start + len(words), f"{item.title}. {words}"
+
+
+def _held(item: Item) -> Iterator[str]:
+    """The fields that an item has a value for, and "people"."""
+    for name in (*FIELDS, "people"):
+        value = getattr(item, name)
+        if value or (value == 0 and name != "popularity"):
+            yield name
 
 
 @contextmanager
@@ -116,21 +156,28 @@ def _writing() -> Iterator[None]:
 
 
 def build(
-    folder: Path, source: str, rows: Iterable[Row], embedding: Embedding | None
+    folder: Path,
+    source: str,
+    rows: Iterable[Row],
+    embedding: Embedding | None,
+    counts: Mapping[str, int] | None = None,
 ) -> BuildReport:
-    """Fill ``folder``. Memory is bounded by a batch of rows, a chunk of Arrow, and all the ids."""
+    """Fill ``folder``. Memory is bounded by a batch of rows, a chunk of Arrow, and all the ids.
+
+    ``counts`` is filled by who reads ``rows``, and kept beside them.
+    """
     seen: set[str] = set()
     problems: list[Problem] = []
     dropped = 0
+    known: Counter[str] = Counter()
     digest = hashlib.blake2b(digest_size=16)
     writer = _Writer(folder, embedding)
     for line, item in rows:
         reason = item if isinstance(item, str) else flaw(item)
         if reason is None and not isinstance(item, str):
             record = _to_record(item)
-            content = json.dumps([record[name] for name in FIELDS], ensure_ascii=False)
             try:
-                utf8 = content.encode() + b"\n"
+                utf8 = record["record"].encode() + b"\n"
             except UnicodeEncodeError:
                 reason = NOT_UTF8
             else:
@@ -138,7 +185,8 @@ def build(
                     reason = f"the id {item.id!r} was used before"
                 else:
                     digest.update(utf8)
-                    writer.add(record | {"row": len(seen)})
+                    writer.add(item, record | {"row": len(seen)})
+                    known.update(_held(item))
                     seen.add(item.id)
         if reason is not None:
             dropped += 1
@@ -150,75 +198,44 @@ def build(
             f"{source} has no row with a title that could be kept: "
             f"{dropped:,} rows were left out{first}"
         )
-    writer.finish(len(seen))
+    passages = writer.finish(len(seen))
     meta = {
         "format": FORMAT,
+        "fields": FIELDS,
         "rows": len(seen),
         "dropped": dropped,
         "fingerprint": digest.hexdigest(),
         "embedding_model": embedding.name if embedding else None,
+        "known": {name: known[name] for name in (*FIELDS, "people")},
+        "passages": passages,
+        "counts": dict(counts or {}),
     }
     (folder / "catalog.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
-    return BuildReport(len(seen), dropped, tuple(problems))
+    return BuildReport(len(seen), dropped, tuple(problems), dict(counts or {}))
 
 
-class _Writer:
-    """Records into the Lance table of a folder: batches of Python objects, chunks of Arrow."""
+class _Table:
+    """Chunks of Arrow into a Lance table of a folder; there is none without a row."""
 
-    def __init__(self, folder: Path, embedding: Embedding | None) -> None:
-        import lancedb
-
-        self._connection: Any = lancedb.connect(folder)
-        self._embedding = embedding
-        self._batch: list[dict[str, Any]] = []
+    def __init__(self, connection: Any, name: str) -> None:
+        self._connection, self._name = connection, name
         self._chunk: list[Any] = []
         self._table: Any = None
+        self.rows = 0
 
-    def add(self, record: dict[str, Any]) -> None:
-        self._batch.append(record)
-        if len(self._batch) == _BATCH:
-            self._to_arrow()
-            if sum(table.nbytes for table in self._chunk) > _CHUNK_BYTES:
-                self._to_disk()
+    def add(self, data: Any) -> None:
+        self._chunk.append(data)
+        self.rows += len(data)
+        if sum(table.nbytes for table in self._chunk) > _CHUNK_BYTES:
+            self._to_disk()
 
-    def finish(self, n: int) -> None:
-        from lancedb.index import FTS, BTree, IvfFlat, LabelList
-
-        if self._batch:
-            self._to_arrow()
+    def finish(self, indices: Iterable[tuple[str, Any]]) -> None:
         if self._chunk:
             self._to_disk()
-        # The columns are folded as queries are: the tokenizer has only to split at blanks.
-        words = FTS(
-            base_tokenizer="whitespace",
-            stem=False,
-            remove_stop_words=False,
-            lower_case=False,
-            ascii_folding=False,
-        )
-        indices: list[tuple[str, Any]] = [(column, words) for column in SEARCHED]
-        if n >= _INDEXED_FROM:
-            indices += [(f"{name}_key", LabelList()) for name in _KEYED]
-            indices += [(name, BTree()) for name in WHOLE_NUMBERS]
-        if self._embedding and n >= _CELLS_FROM:
-            indices.append(("vector", IvfFlat(distance_type="cosine")))
         with _writing():
             for column, config in indices:
                 kind = type(config).__name__.lower()
                 self._table.create_index(column, config=config, name=f"{column}_{kind}")
-
-    def _to_arrow(self) -> None:
-        import pyarrow as pa
-
-        columns: dict[str, Any] = {name: [r[name] for r in self._batch] for name in self._batch[0]}
-        dimensions = None
-        if self._embedding:
-            vectors = self._embedding.encode([_embedded_text(r) for r in self._batch])
-            dimensions = vectors.shape[1]
-            flat = pa.array(vectors.reshape(-1))
-            columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, dimensions)
-        self._chunk.append(pa.table(columns, schema=_schema(dimensions)))
-        self._batch.clear()
 
     def _to_disk(self) -> None:
         import pyarrow as pa
@@ -227,20 +244,100 @@ class _Writer:
         self._chunk.clear()
         with _writing():
             if self._table is None:
-                self._table = self._connection.create_table("items", data)
+                self._table = self._connection.create_table(self._name, data)
             else:
                 self._table.add(data)
+
+
+class _Writer:
+    """Items into the Lance tables of a folder: batches of Python objects, chunks of Arrow."""
+
+    def __init__(self, folder: Path, embedding: Embedding | None) -> None:
+        import lancedb
+
+        connection = lancedb.connect(folder)
+        self._embedding = embedding
+        self._batch: list[tuple[Item, dict[str, Any]]] = []
+        self._items = _Table(connection, "items")
+        self._passages = _Table(connection, "passages")
+
+    def add(self, item: Item, record: dict[str, Any]) -> None:
+        self._batch.append((item, record))
+        if len(self._batch) == _BATCH:
+            self._to_arrow()
+
+    def finish(self, n: int) -> int:
+        """Write what is left, and the indices; gives the number of passages."""
+        from lancedb.index import FTS, BTree, IvfFlat, LabelList
+
+        if self._batch:
+            self._to_arrow()
+        # The columns are folded as queries are: the tokenizer has only to split at blanks.
+        words = FTS(
+            base_tokenizer="whitespace",
+            stem=False,
+            remove_stop_words=False,
+            lower_case=False,
+            ascii_folding=False,
+        )
+        indices: list[tuple[str, Any]] = [("words_key", words)]
+        if n >= _INDEXED_FROM:
+            indices += [(f"{name}_key", LabelList()) for name in _KEYED]
+            indices += [(name, BTree()) for name in ("row", *WHOLE_NUMBERS, "price")]
+        cells = [("vector", IvfFlat(distance_type="cosine"))]
+        self._items.finish(indices + (cells if self._embedding and n >= _CELLS_FROM else []))
+        if self._passages.rows:
+            self._passages.finish(cells if self._passages.rows >= _CELLS_FROM else [])
+        return self._passages.rows
+
+    def _to_arrow(self) -> None:
+        import pyarrow as pa
+
+        records = [record for _, record in self._batch]
+        columns: dict[str, Any] = {name: [r[name] for r in records] for name in records[0]}
+        dimensions = None
+        if self._embedding:
+            columns["vector"] = self._vectors([_embedded_text(item) for item, _ in self._batch])
+            dimensions = columns["vector"].type.list_size
+            self._embed_passages()
+        self._items.add(pa.table(columns, schema=_schema(dimensions)))
+        self._batch.clear()
+
+    def _embed_passages(self) -> None:
+        import pyarrow as pa
+
+        rows = (p for item, record in self._batch for p in _passages(item, record["row"]))
+        while some := list(islice(rows, _BATCH)):
+            row, where, start, end, texts = zip(*some, strict=True)
+            numbers = {"row": row, "start": start, "end": end}
+            columns = {name: pa.array(values, pa.int32()) for name, values in numbers.items()}
+            columns |= {"field": pa.array(where), "vector": self._vectors(list(texts))}
+            self._passages.add(pa.table(columns))
+
+    def _vectors(self, texts: list[str]) -> Any:
+        import pyarrow as pa
+
+        assert self._embedding is not None
+        vectors = self._embedding.encode(texts)
+        flat = pa.array(vectors.reshape(-1))
+        return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
 
 
 def read_parquet(path: Path, mapping: Mapping[str, str] | None, progress: bool) -> Iterator[Row]:
     """The rows of a Parquet file."""
     columns = columns_of(mapping)
-    return parsed(_parquet_rows(path, mapping, columns, progress), columns)
+
+    def choose(have: Sequence[str]) -> list[str]:
+        require(path, mapping, have)
+        return [name for name in have if name in columns.values()]
+
+    return parsed(parquet_rows(path, choose, progress), columns)
 
 
-def _parquet_rows(
-    path: Path, mapping: Mapping[str, str] | None, columns: Mapping[str, str], progress: bool
+def parquet_rows(
+    path: Path, choose: Callable[[Sequence[str]], Sequence[str]], progress: bool
 ) -> Iterator[RawRow]:
+    """The rows of a Parquet file. ``choose`` is given its columns and says which to read."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -248,9 +345,7 @@ def _parquet_rows(
     try:
         with open_source(path) as raw:
             file = parquet.ParquetFile(raw)
-            have = file.schema_arrow.names
-            require(path, mapping, have)
-            wanted = [name for name in have if name in columns.values()]
+            wanted = list(choose(file.schema_arrow.names))
             with progress_bar(progress, file.metadata.num_rows, "row") as bar:
                 for batch in file.iter_batches(batch_size=_BATCH, columns=wanted):
                     for record in batch.to_pylist():

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,36 +26,79 @@ import numpy.typing as npt
 
 from llmrec.building import (
     FORMAT,
-    SEARCHED,
     BuildReport,
     Problem,
     build,
+    parquet_rows,
     read_parquet,
     whole_folder,
 )
 from llmrec.embedding import Embedding, Encoder
 from llmrec.errors import CatalogError, InputError, UnknownItemError
 from llmrec.folders import restore
-from llmrec.records import FIELDS, LISTS, WHOLE_NUMBERS, Row, progress_bar, read_csv, read_jsonl
-from llmrec.titles import TitleIndex, TitleMatch, fold, told_apart
-from llmrec.types import Item, Preferences
+from llmrec.lexicon import guess_language
+from llmrec.passages import Words, cut, similarity, texts_of
+from llmrec.products import Products
+from llmrec.records import (
+    FIELDS,
+    LISTS,
+    NUMBERS,
+    WHOLE_NUMBERS,
+    Row,
+    csv_rows,
+    json_rows,
+    progress_bar,
+    read_csv,
+    read_jsonl,
+    suffix_of,
+    told,
+)
+from llmrec.titles import Found, TitleIndex, TitleMatch, fold, told_apart
+from llmrec.types import Item, Passage, Preferences
 from llmrec.wishes import Wish, wishes
 
-__all__ = ["BuildReport", "Catalog", "Encoder", "Hit", "ItemMatch", "Mode", "Problem"]
+__all__ = [
+    "BuildReport",
+    "Catalog",
+    "Encoder",
+    "Hit",
+    "ItemMatch",
+    "Mode",
+    "PassageHit",
+    "Problem",
+    "TitleFound",
+]
 
 Mode = Literal["text", "dense", "hybrid"]
 StrPath = str | os.PathLike[str]
 Rows = npt.NDArray[np.int32]
 _Ranking = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # rows and their scores, best first
 
-_WEIGHTS = dict(zip(SEARCHED, (6.0, 8.0, 3.0, 3.0, 1.0), strict=True))
+# Catalogues of format 1 have a column for each of these, and no ``words_key``.
+_COLUMNS = {"names": 1.0, "people": 1.5, "genres": 1.0, "keywords": 1.0, "text": 1.0}
 _MAX_WORDS = 64
+_SAMPLE = 20_000  # rows that tell how common a word is
+_CANDIDATES = 50  # items whose passages are read
+_MEANING = 2.0  # how much the cosine of a passage counts beside the 0 to 3 of its words
+_FEW = 10_000  # rows that a filter may name one by one
 _RRF = 60
 _STOPWORDS = frozenset(
     """a an the and or of in on at to for from with by as is it its that this
     o os um uma uns umas e ou de do da dos das em no na nos nas por pelo pela para pra com que se ao
     el la los las un unos unas y u del al en con lo le su sus es""".split()
 )
+
+
+def _held(name: str) -> str:
+    """The SQL condition that an item has a fact, as `building.held` counts it."""
+    if name in (*LISTS, "people"):
+        return f"array_length({'people_key' if name == 'people' else name}) > 0"
+    if name in NUMBERS:
+        return "popularity > 0" if name == "popularity" else f"{name} IS NOT NULL"
+    return f"{name} NOT IN ('', '{{}}')"
+
+
+_HELD = {name: _held(name) for name in (*FIELDS, "people")}
 
 
 @dataclass(frozen=True)
@@ -72,10 +116,26 @@ class ItemMatch(TitleMatch):
     item: Item | None = None
 
 
+@dataclass(frozen=True)
+class PassageHit:
+    """A passage found, and the item it tells of. ``passage.score``: how well it fits, 0 to 1."""
+
+    item: Item
+    passage: Passage
+
+
+@dataclass(frozen=True)
+class TitleFound(Found):
+    """A known name inside a text, with the ids of the items that go by it, likeliest first."""
+
+    ids: tuple[str, ...] = ()
+
+
 class Catalog:
     """Items that can be filtered exactly, searched by words or meaning, and looked up by name.
 
-    Made by `from_items`, `from_csv`, `from_jsonl`, `from_parquet`, `embedded` or `open`. A row is
+    Made by `from_items`, `from_csv`, `from_jsonl`, `from_parquet`, `from_products`, `embedded` or
+    `open`. A row is
     an item's place, from 0. Safe to use from several threads at once.
 
     Attributes
@@ -88,7 +148,8 @@ class Catalog:
         """See `open`."""
         self.path = Path(os.path.abspath(path))
         self._meta = _read_meta(self.path)
-        self.report = BuildReport(self._meta["rows"], self._meta["dropped"])
+        counts = self._meta.get("counts", {})
+        self.report = BuildReport(self._meta["rows"], self._meta["dropped"], counts=counts)
         stored = self._meta["embedding_model"]
         wanted = stored if embedding_model is None else embedding_model
         self._embedding = None if wanted is None else Embedding(wanted)
@@ -98,7 +159,6 @@ class Catalog:
                 f"{self._embedding.name!r}: open it with that one, or build it anew"
             )
         self._lock = threading.Lock()
-        self._title_index: TitleIndex | None = None
         with self._reading():
             import lancedb
 
@@ -106,6 +166,11 @@ class Catalog:
             if self._table.count_rows() != len(self):
                 raise ValueError(f"it has {self._table.count_rows()} rows, not {len(self)}")
             self._take([0, len(self) - 1])
+            self._passage_table: Any = None
+            if n := self._meta.get("passages", 0):
+                self._passage_table = lancedb.connect(self.path).open_table("passages")
+                if self._passage_table.count_rows() != n:
+                    raise ValueError("it lacks passages")
 
     @classmethod
     def open(cls, path: StrPath, *, embedding_model: str | Encoder | None = None) -> Catalog:
@@ -222,12 +287,61 @@ class Catalog:
         return cls._build(os.fspath(path), rows, to, embedding_model)
 
     @classmethod
+    def from_products(
+        cls,
+        path: StrPath,
+        to: StrPath | None = None,
+        *,
+        mapping: Mapping[str, str] | None = None,
+        embedding_model: str | Encoder | None = None,
+        progress: bool = True,
+    ) -> Catalog:
+        """Build from a file of shop products, such as AmazonTitles: title and content.
+
+        Texts lose markup, entities and control characters; those of over 4,000 characters end
+        with a sentence before that. A text that is clearly English, Portuguese or Spanish becomes
+        the description in that language, any other the general one. Prices are read as people
+        write them ("R$ 1.299,90"). A product that was there before, of the same title and text,
+        is left out. ``report.counts`` tells how often each of these happened.
+
+        Parameters
+        ----------
+        path: ``.json`` or ``.jsonl`` (one object on each line), ``.csv``, ``.tsv``, each packed
+            (``.gz``) or not, or ``.parquet``.
+        to: where the catalogue goes; this and the rest as for `from_items`.
+        mapping: from fields of Item, and "language", to the columns that hold them, where their
+            names are not guessed: title, name, nome, product ...; content, description, text,
+            descrição ...; id, uid, asin, sku; price, cost, preço ...; category; language.
+
+        Raises
+        ------
+        CatalogError: the file cannot be read, lacks a column or has no row with a title.
+        InputError: ``mapping`` names something that is no field of Item.
+        """
+        file = Path(path)
+        products, suffix = Products(file, mapping), suffix_of(file)
+        if suffix in (".json", ".jsonl"):
+            rows = told(file, json_rows, progress)
+        elif suffix in (".csv", ".tsv"):
+            rows = told(file, lambda raw: csv_rows(raw, suffix, products.choose), progress)
+        elif file.suffix == ".parquet":
+            rows = parquet_rows(file, products.choose, progress)
+        else:
+            raise CatalogError(
+                f"{file} has the ending {file.suffix!r}: use .json or .jsonl (an object on each "
+                "line), .csv or .tsv, each also with .gz, or .parquet"
+            )
+        items = products.items(rows)
+        return cls._build(os.fspath(path), items, to, embedding_model, products.counts)
+
+    @classmethod
     def _build(
         cls,
         source: str,
         rows: Iterable[Row],
         path: StrPath | None,
         embedding_model: str | Encoder | None,
+        counts: Mapping[str, int] | None = None,
     ) -> Catalog:
         embedding = None if embedding_model is None else Embedding(embedding_model)
         if embedding:
@@ -236,7 +350,7 @@ class Catalog:
         target = Path(os.path.abspath(path or Path(str(temporary), "items")))
         try:
             with whole_folder(target) as folder:
-                report = build(folder, source, rows, embedding)
+                report = build(folder, source, rows, embedding, counts)
             made = cls(target, embedding_model=embedding_model)
         except BaseException:
             if temporary:
@@ -304,6 +418,21 @@ class Catalog:
         """Float32 [n]: each item's popularity, 0 to 1."""
         return np.array(self._column("popularity"), dtype=np.float32)
 
+    def numbers(self, field: str) -> npt.NDArray[np.float64]:
+        """Float64 [n]: year, runtime, rating, price or popularity by row; NaN where unknown."""
+        if field not in NUMBERS:
+            raise InputError(f"{field!r} is no number: use one of {', '.join(NUMBERS)}")
+        if field not in self._numbers:
+            values = np.array(self._column(field), dtype=np.float64)
+            self._numbers[field] = (
+                np.where(values > 0, values, np.nan) if field == "popularity" else values
+            )
+        return self._numbers[field]
+
+    @cached_property
+    def _numbers(self) -> dict[str, npt.NDArray[np.float64]]:
+        return {}
+
     @cached_property
     def _row_of(self) -> dict[str, int]:
         return {item_id: row for row, item_id in enumerate(self.ids)}
@@ -325,7 +454,7 @@ class Catalog:
         if odd := [r for r in wanted if not 0 <= r < len(self)]:
             raise InputError(f"row {odd[0]} was asked for: rows are 0 to {len(self) - 1}")
         with self._reading():
-            found = {record["row"]: _to_item(record) for record in self._take(sorted({*wanted}))}
+            found = {record["row"]: self._item(record) for record in self._take(sorted({*wanted}))}
             return [found[r] for r in wanted]
 
     def get(self, item_id: str) -> Item:
@@ -338,7 +467,9 @@ class Catalog:
 
     def filter(self, preferences: Preferences | None = None, exclude: Iterable[str] = ()) -> Rows:
         """Int32: the rows, ascending, that meet every hard wish, less the excluded ids."""
-        where = self._where(preferences, exclude)
+        return self._filtered(self._where(preferences, exclude))
+
+    def _filtered(self, where: str | None) -> Rows:
         if where is None:
             return np.arange(len(self), dtype=np.int32)
         with self._reading():
@@ -371,15 +502,7 @@ class Catalog:
         InputError: ``k`` or ``mode`` is not allowed.
         CatalogError: "dense" or "hybrid" was asked of a catalogue without an embedding model.
         """
-        if k < 1:
-            raise InputError(f"k is {k}: give 1 or more")
-        if mode not in ("text", "dense", "hybrid"):
-            raise InputError(f"mode is {mode!r}: use 'text', 'dense' or 'hybrid'")
-        if mode != "text" and self._embedding is None:
-            raise CatalogError(
-                f"mode is {mode!r} and the catalogue was built without an embedding model: "
-                "build it with embedding_model='...', or use mode='text'"
-            )
+        self._check(k, mode)
         exclude = tuple(exclude)
         where = self._where(preferences, exclude)
         if not fold(text):
@@ -387,7 +510,9 @@ class Catalog:
             order = np.lexsort((rows, -self.popularity[rows]))[:k]
             found, scores = rows[order], np.zeros(len(order))
         elif mode == "text":
-            found, scores = self._by_words(text, where, k)
+            best, values = self._items_by_words(text, where, k)
+            hits = (Hit(i, s) for i, s in zip(best, values, strict=True))
+            return [hit for hit in hits if hit.score >= min_score]
         elif mode == "dense":
             found, scores = self._by_meaning(text, where, k)
         else:
@@ -406,15 +531,182 @@ class Catalog:
         out[found] = scores
         return out if rows is None else out[np.asarray(rows, dtype=np.int64)]
 
+    def passages(
+        self,
+        text: str,
+        k: int = 5,
+        *,
+        ids: Iterable[str] | None = None,
+        preferences: Preferences | None = None,
+        mode: Mode = "text",
+        min_similarity: float = 0.0,
+        per_item: int | None = None,
+    ) -> list[PassageHit]:
+        """The passages of descriptions that fit a question best, in all their languages.
+
+        With "text" a passage has at least one word of the question.
+
+        Parameters
+        ----------
+        text: the question, or words to look for.
+        ids: look into these items only; without, into those that have most of the words.
+        preferences: of them only the hard wishes count here.
+        mode: "text" compares words: the similarity is the share of the question's words, each
+            weighed by how rare it is, that stand in the passage; what else is known of an item
+            (its names, people, genres) helps to find it. "dense" compares meaning (cosine of the
+            vectors), "hybrid" fuses the two rankings and takes the larger of the similarities.
+        min_similarity: passages below it are left out.
+        per_item: the most passages of one item, None for no limit.
+
+        Raises
+        ------
+        InputError: ``k``, ``per_item`` or ``mode`` is not allowed.
+        UnknownItemError: the catalogue lacks one of ``ids``.
+        CatalogError: "dense" or "hybrid" was asked of a catalogue without an embedding model.
+        """
+        self._check(k, mode)
+        if per_item is not None and per_item < 1:
+            raise InputError(f"per_item is {per_item}: give 1 or more, or nothing")
+        where, named = self._where(preferences, (), ids), ids is not None
+        if not fold(text):
+            return []
+        told = [] if mode == "dense" else self._passages_by_words(text, where, k, named)
+        meant = [] if mode == "text" else self._passages_by_meaning(text, where, k)
+        found = _fused_passages(told, meant)
+        found = [hit for hit in found if hit.passage.score >= min_similarity]
+        return _at_most(found, per_item)[:k]
+
+    def _passages_by_words(
+        self, text: str, where: str | None, k: int, named: bool
+    ) -> list[tuple[float, PassageHit]]:
+        """Passages with words of a question, best first, and how much speaks for each: 0 to 3."""
+        weights, language = self._words.weights(text), guess_language(text)
+        deep = max(_CANDIDATES, 4 * k)
+        items, scores = self._items_by_words(self._words.known_forms(text), where, deep)
+        if named and len(items) < deep:  # the others may hold a word in another form
+            have = {item.id for item in items}
+            items += [i for i in self.items_at(self._filtered(where)[:deep]) if i.id not in have]
+        best = max(scores, default=1.0)
+        strengths = [s / best for s in scores] + [0.0] * (len(items) - len(scores))
+        found: list[tuple[float, PassageHit]] = []
+        for item, score in zip(items, strengths, strict=True):
+            pieces = _pieces(item, language)
+            whole = similarity(weights, " ".join([*_names(item), *(p[2] for p in pieces)]))
+            for field, start, words in pieces:
+                if share := similarity(weights, words):
+                    hit = PassageHit(item, Passage(words, field, start, share))
+                    found.append((score + whole + share, hit))
+        return sorted(found, key=lambda f: -f[0])  # equal ones stay in the order of their items
+
+    def _passages_by_meaning(self, text: str, where: str | None, k: int) -> list[PassageHit]:
+        deep = max(_CANDIDATES, 4 * k)
+        weights, language = self._words.weights(text), guess_language(text)
+        vector = self._vector(text)
+        rows, scores = self._nearest(vector, where, deep)
+        places = self._places(vector, where, deep)
+        every = list(dict.fromkeys([*rows.tolist(), *(p["row"] for p in places)]))
+        items = dict(zip(every, self.items_at(every), strict=True))
+        found: list[PassageHit] = []
+        for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+            pieces = _pieces(items[row], language)
+            if self._passage_table is not None:  # the vectors of the others are there
+                several = Counter(field for field, *_ in pieces)
+                pieces = [piece for piece in pieces if several[piece[0]] == 1]
+            if pieces:
+                field, start, words = max(pieces, key=lambda p: similarity(weights, p[2]))
+                found.append(PassageHit(items[row], Passage(words, field, start, min(1.0, score))))
+        for place in places:
+            item, field, start = items[place["row"]], place["field"], place["start"]
+            words = texts_of(item)[field][start : place["end"]]
+            score = min(1.0, 1.0 - place["_distance"])
+            found.append(PassageHit(item, Passage(words, field, start, score)))
+        found = [hit for hit in found if hit.passage.score > 0]
+        return sorted(found, key=lambda hit: -hit.passage.score)
+
+    def _places(self, vector: Any, where: str | None, limit: int) -> list[dict[str, Any]]:
+        """The nearest rows of the table of passages: of a wide filter's, those among the first."""
+        if self._passage_table is None:
+            return []
+        allowed = None if where is None else self._filtered(where).tolist()
+        condition = None if allowed is None or len(allowed) > _FEW else _among(allowed)
+        wide = limit if allowed is None or condition else 10 * limit
+        columns = ["row", "field", "start", "end", "_distance"]
+        with self._reading():
+            query = self._passage_table.search(vector, vector_column_name="vector")
+            query = query.distance_type("cosine").select(columns).limit(wide)
+            query = query.where(condition, prefilter=True) if condition else query
+            found: list[dict[str, Any]] = query.to_arrow().to_pylist()
+        kept = None if allowed is None else set(allowed)
+        return [place for place in found if kept is None or place["row"] in kept][:limit]
+
+    @cached_property
+    def _words(self) -> Words:
+        step = -(-len(self) // _SAMPLE)
+        rows = list(range(0, len(self), step))
+        with self._reading():
+            column = "text_key" if self._meta["format"] == 1 else "words_key"
+            sample = self._table.take_offsets(rows).select([column]).to_arrow()
+            return Words(sample[column].to_pylist())
+
+    @cached_property
+    def known(self) -> Mapping[str, float]:
+        """Share of the items that have it, for each field of Item, and for "people".
+
+        A popularity of 0 is none; id and title are always there.
+        """
+        shares = self._meta.get("known") or self._counted()
+        return {name: count / len(self) for name, count in shares.items()}
+
+    def _counted(self) -> dict[str, int]:
+        with self._reading():
+            return {name: self._table.count_rows(_HELD[name]) for name in _HELD}
+
     def match_title(self, text: str) -> ItemMatch:
         """Which item a name means, by the tiers of `TitleMatch`."""
-        with self._lock:
-            if self._title_index is None:
-                names, years = self._column("names_key"), self._column("year")
-                self._title_index = TitleIndex(names, years, self.popularity.tolist())
-        match = self._title_index.match(text)
-        item = None if match.row is None else self.items_at([match.row])[0]
-        return ItemMatch(match.row, match.tier, match.score, item)
+        return self.match_titles([text])[0]
+
+    def match_titles(self, names: Iterable[str]) -> list[ItemMatch]:
+        """`match_title` for each of the names, in one go."""
+        matches = self.title_index.match_many(names)
+        rows = list(dict.fromkeys(m.row for m in matches if m.row is not None))
+        items: dict[int | None, Item] = dict(zip(rows, self.items_at(rows), strict=True))
+        return [ItemMatch(m.row, m.tier, m.score, items.get(m.row)) for m in matches]
+
+    def find_titles(self, text: str) -> list[TitleFound]:
+        """Known names inside ``text``: the longest first, none overlapping, in text order.
+
+        Every run of words that is a title counts, "It" too: what is meant is for the caller.
+        """
+        found = self.title_index.find(text)
+        return [
+            TitleFound(f.start, f.end, f.rows, f.n_words, tuple(self.ids[r] for r in f.rows))
+            for f in found
+        ]
+
+    @cached_property
+    def title_index(self) -> TitleIndex:
+        """The names of the items, to be matched and found in texts."""
+        names: list[Sequence[str]] = self._column("names_key")
+        with self._reading():  # "Goonies, The" has lost its comma in the folded names
+            query = self._table.search().where("title LIKE '%, %' OR original_title LIKE '%, %'")
+            columns = ["row", "title", "original_title"]
+            commas = query.select(columns).limit(len(self)).to_arrow().to_pylist()
+        for found in commas:
+            own = [found["title"], *filter(None, [found["original_title"]])]
+            rest = [n for n in names[found["row"]] if n not in map(fold, own)]
+            names[found["row"]] = own + rest
+        return TitleIndex(names, self._column("year"), self.popularity.tolist())
+
+    def _check(self, k: int, mode: str) -> None:
+        if k < 1:
+            raise InputError(f"k is {k}: give 1 or more")
+        if mode not in ("text", "dense", "hybrid"):
+            raise InputError(f"mode is {mode!r}: use 'text', 'dense' or 'hybrid'")
+        if mode != "text" and self._embedding is None:
+            raise CatalogError(
+                f"mode is {mode!r} and the catalogue was built without an embedding model: "
+                "build it with embedding_model='...', or use mode='text'"
+            )
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -424,46 +716,101 @@ class Catalog:
             raise _damaged(self.path, e) from e
 
     def _take(self, rows: list[int]) -> list[dict[str, Any]]:
-        columns = ["row", *FIELDS]
+        columns = ["row", *self._whole]
         return list(self._table.take_offsets(rows).select(columns).to_arrow().to_pylist())
+
+    @property
+    def _whole(self) -> tuple[str, ...]:
+        """The columns that make an item: one, or in format 1 one for each field."""
+        return FIELDS if self._meta["format"] == 1 else ("record",)
+
+    def _item(self, found: Mapping[str, Any]) -> Item:
+        values = {name: found[name] for name in FIELDS if name in found}
+        if "record" in found:
+            values = dict(zip(self._meta["fields"], json.loads(found["record"]), strict=True))
+        values |= {name: tuple(values[name]) for name in LISTS}
+        values |= {name: json.loads(values[name]) for name in ("titles", "descriptions")}
+        return Item(**values)
 
     def _column(self, name: str) -> list[Any]:
         with self._reading():
             table = self._table.search().select(["row", name]).limit(len(self)).to_arrow()
             return list(table.sort_by("row")[name].to_pylist())
 
-    def _where(self, preferences: Preferences | None, exclude: Iterable[str]) -> str | None:
+    def _where(
+        self,
+        preferences: Preferences | None,
+        exclude: Iterable[str],
+        only: Iterable[str] | None = None,
+    ) -> str | None:
         clauses = [] if preferences is None else [_sql(w) for w in wishes(preferences)]
         if gone := {self._row_of[i] for i in exclude if i in self._row_of}:
             clauses.append(f"row NOT IN ({', '.join(map(str, sorted(gone)))})")
+        if only is not None:
+            clauses.append(_among(self.rows(only).tolist()))
         return " AND ".join(clauses) or None
 
     def _by_words(self, text: str, where: str | None, limit: int) -> _Ranking:
+        found = self._matching(text, where, limit)
+        if found is None:
+            return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
+        return found["row"].to_numpy(), found["_score"].to_numpy()
+
+    def _items_by_words(
+        self, text: str, where: str | None, limit: int
+    ) -> tuple[list[Item], list[float]]:
+        """The items with the words, best first, and their scores, all in one query."""
+        found = self._matching(text, where, limit, self._whole)
+        if found is None:
+            return [], []
+        with self._reading():
+            return [self._item(record) for record in found.to_pylist()], found["_score"].to_pylist()
+
+    def _matching(
+        self, text: str, where: str | None, limit: int, columns: Sequence[str] = ()
+    ) -> Any:
+        """An Arrow table of the rows with words of a text, best first; None for no words."""
         from lancedb import query as lance
 
         words = list(dict.fromkeys(fold(text).split()))
         words = [w for w in words if w not in _STOPWORDS] or words
         if not words:
-            return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
+            return None
         match: Any = lance.MatchQuery  # its arguments with defaults are hidden from type checkers
         wanted = " ".join(words[:_MAX_WORDS])
-        parts = [(lance.Occur.SHOULD, match(wanted, c, boost=b)) for c, b in _WEIGHTS.items()]
+        asked = match(wanted, "words_key")
+        if self._meta["format"] == 1:
+            each = (match(wanted, f"{name}_key", boost=b) for name, b in _COLUMNS.items())
+            asked = lance.BooleanQuery([(lance.Occur.SHOULD, part) for part in each])
         with self._reading():
-            query = self._table.search(lance.BooleanQuery(parts), query_type="fts")
-            table = _limited(query, where, limit, "_score")
-        return _ranked(table["row"].to_numpy(), table["_score"].to_numpy())
+            query = self._table.search(asked, query_type="fts")
+            found = _limited(query, where, limit, "_score", columns)
+        return found.sort_by([("_score", "descending"), ("row", "ascending")])
 
     def _by_meaning(self, text: str, where: str | None, limit: int) -> _Ranking:
+        return self._nearest(self._vector(text), where, limit)
+
+    def _vector(self, text: str) -> npt.NDArray[np.float32]:
         assert self._embedding is not None
-        vector = self._embedding.encode([text])[0]
+        vector: npt.NDArray[np.float32] = self._embedding.encode([text])[0]
+        return vector
+
+    def _nearest(self, vector: npt.NDArray[np.float32], where: str | None, limit: int) -> _Ranking:
         with self._reading():
             query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
             table = _limited(query, where, limit, "_distance")
         return _ranked(table["row"].to_numpy(), 1.0 - table["_distance"].to_numpy())
 
 
-def _limited(query: Any, where: str | None, limit: int, column: str) -> Any:
-    query = query.select(["row", column]).limit(limit)
+def _among(rows: Iterable[int]) -> str:
+    listed = ", ".join(map(str, sorted({*rows})))
+    return f"row IN ({listed})" if listed else "false"
+
+
+def _limited(
+    query: Any, where: str | None, limit: int, score: str, columns: Sequence[str] = ()
+) -> Any:
+    query = query.select(["row", score, *columns]).limit(limit)
     return (query.where(where, prefilter=True) if where else query).to_arrow()
 
 
@@ -481,20 +828,59 @@ def _fused(*rankings: npt.NDArray[Any]) -> _Ranking:
     return _ranked(np.array(list(total), dtype=np.int32), np.array(list(total.values())))
 
 
+def _pieces(item: Item, language: str) -> list[tuple[str, int, str]]:
+    """Field, start and words of every passage of an item, those in ``language`` first."""
+    texts = sorted(texts_of(item).items(), key=lambda t: not t[0].endswith(f".{language}"))
+    return [(field, start, words) for field, text in texts for start, words in cut(text)]
+
+
+def _names(item: Item) -> tuple[str, ...]:
+    """What an item is called, who made it and what it is: what a passage of it need not repeat."""
+    return *item.all_titles, *item.people, *item.genres, *item.keywords
+
+
+def _fused_passages(
+    told: Sequence[tuple[float, PassageHit]], meant: Sequence[PassageHit]
+) -> list[PassageHit]:
+    """Both rankings as one, best first, each passage with the larger of its two similarities.
+
+    Scores are added, not ranks: where all words stand in a passage, meaning must not outvote them.
+    What the other ranking lacks counts there as the least of it, or nothing.
+    """
+    least = min((hit.passage.score for hit in meant), default=0.0)
+    words = {_place(hit): score for score, hit in told}
+    meaning = {_place(hit): hit.passage.score for hit in meant}
+    best: dict[tuple[str, str, int], PassageHit] = {}
+    for hit in [*(hit for _, hit in told), *meant]:
+        best[_place(hit)] = max(best.get(_place(hit), hit), hit, key=lambda h: h.passage.score)
+    total = {p: words.get(p, 0.0) + _MEANING * meaning.get(p, least) for p in best}
+    return [best[p] for p in sorted(total, key=lambda p: -total[p])]
+
+
+def _place(hit: PassageHit) -> tuple[str, str, int]:
+    return hit.item.id, hit.passage.field, hit.passage.start
+
+
+def _at_most(hits: Iterable[PassageHit], per_item: int | None) -> list[PassageHit]:
+    """The hits without those of an item that has ``per_item`` already."""
+    have: Counter[str] = Counter()
+    kept = []
+    for hit in hits:
+        have[hit.item.id] += 1
+        if per_item is None or have[hit.item.id] <= per_item:
+            kept.append(hit)
+    return kept
+
+
 def _sql(wish: Wish) -> str:
-    if wish.attribute in WHOLE_NUMBERS:
-        bound = max(-(2**31), min(2**31 - 1, int(wish.values[0])))
+    if wish.attribute in NUMBERS:
+        bound: float = float(wish.values[0])
+        if wish.attribute in WHOLE_NUMBERS:
+            bound = max(-(2**31), min(2**31 - 1, int(wish.values[0])))
         return f"{wish.attribute} {'>=' if wish.field.endswith('_min') else '<='} {bound}"
     keys = ", ".join("'" + fold(v).replace("'", "''") + "'" for v in wish.values)
     clause = f"array_has_any({wish.attribute}_key, [{keys}])"
     return f"NOT {clause}" if wish.negative else clause
-
-
-def _to_item(record: Mapping[str, Any]) -> Item:
-    values = {name: record[name] for name in FIELDS}
-    values |= {name: tuple(values[name]) for name in LISTS}
-    values |= {name: json.loads(values[name]) for name in ("titles", "descriptions")}
-    return Item(**values)
 
 
 def _damaged(path: Path, why: object) -> CatalogError:
@@ -514,8 +900,9 @@ def _read_meta(path: Path) -> dict[str, Any]:
         )
     try:
         meta = dict(json.loads(file.read_text(encoding="utf-8")))
-        if meta["format"] != FORMAT:
-            raise ValueError(f"its format is {meta['format']!r}, this version reads {FORMAT}")
+        if meta["format"] not in (1, FORMAT):
+            raise ValueError(f"its format is {meta['format']!r}, this version reads 1 to {FORMAT}")
+        meta.setdefault("fields", FIELDS)
         meta["rows"], meta["dropped"] = int(meta["rows"]), int(meta["dropped"])
         return {"embedding_model": None, "fingerprint": "", **meta}
     except (OSError, ValueError, KeyError, TypeError) as e:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -37,6 +39,8 @@ __all__ = [
     "read_jsonl",
     "require",
     "short",
+    "suffix_of",
+    "told",
 ]
 
 # A line number, and what the row says, or (a text) why it cannot be read.
@@ -101,41 +105,48 @@ def progress_bar(show: bool, total: int | None, unit: str) -> Iterator[Any]:
 
 @contextmanager
 def open_source(path: Path) -> Iterator[io.BufferedReader]:
-    """``path`` for reading bytes. Raises CatalogError."""
+    """``path`` for reading bytes, unpacked if its name ends in ``.gz``. Raises CatalogError."""
     try:
         with path.open("rb") as raw:
-            yield raw
-    except OSError as e:
-        raise CatalogError(f"{path} cannot be read: {e.strerror or e}") from e
+            packed = path.suffix == ".gz"
+            yield gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[misc]
+    except (OSError, EOFError, zlib.error) as e:
+        raise CatalogError(f"{path} cannot be read: {getattr(e, 'strerror', None) or e}") from e
+
+
+def suffix_of(path: Path) -> str:
+    """The ending of a file's name, ``.gz`` left aside."""
+    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix
 
 
 def read_csv(path: Path, mapping: Mapping[str, str] | None, progress: bool) -> Iterator[Row]:
     """The rows of a CSV file with a header, tab-separated if its name ends in ``.tsv``."""
 
     def rows(raw: IO[bytes]) -> Iterator[RawRow]:
-        return csv_rows(raw, path.suffix, lambda header: require(path, mapping, header))
+        return csv_rows(raw, suffix_of(path), lambda header: require(path, mapping, header))
 
-    return parsed(_told(path, rows, progress), columns_of(mapping))
+    return parsed(told(path, rows, progress), columns_of(mapping))
 
 
 def read_jsonl(path: Path, mapping: Mapping[str, str] | None, progress: bool) -> Iterator[Row]:
     """The rows of a file with one JSON object on each line."""
-    return parsed(_told(path, json_rows, progress), columns_of(mapping))
+    return parsed(told(path, json_rows, progress), columns_of(mapping))
 
 
-def _told(
+def told(
     path: Path, read: Callable[[IO[bytes]], Iterator[RawRow]], progress: bool
 ) -> Iterator[RawRow]:
     """What ``read`` makes of a file, with a bar of how far it is."""
     size = path.stat().st_size if path.is_file() else None
     with open_source(path) as raw, progress_bar(progress, size, "B") as bar:
+        on_disk = getattr(raw, "fileobj", raw)  # of a packed file, what it is packed in
         for row in read(raw):
-            bar.update(raw.tell() - bar.n)
+            bar.update(on_disk.tell() - bar.n)
             yield row
 
 
 def csv_rows(
-    raw: IO[bytes], suffix: str, check: Callable[[list[str]], None] | None = None
+    raw: IO[bytes], suffix: str, check: Callable[[list[str]], object] | None = None
 ) -> Iterator[RawRow]:
     """The rows of a CSV file with a header, tab-separated for the suffix ``.tsv``.
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import gzip
 import json
 import os
 import random
@@ -195,6 +196,7 @@ def random_items(n: int, seed: int = 7) -> list[Item]:
             title=f"t{i}",
             year=rng.choice([None, 1000, 1990, 1999, 2000, 2100]),
             runtime=rng.choice([None, 1, 89, 90, 120]),
+            price=rng.choice([None, 0, 9.99, 10, 30.5, 1e9]),
             genres=some(),
             directors=some(),
             cast=some(),
@@ -221,6 +223,7 @@ def wild_indexed() -> Catalog:
 values = st.lists(st.sampled_from(WORDS), max_size=2).map(tuple)
 years = st.none() | st.sampled_from([1990, 1999, 2000]) | st.integers(-(10**20), 10**20)
 runtimes = st.none() | st.sampled_from([1, 89, 90, 91, 120]) | st.integers(-(10**20), 10**20)
+prices = st.none() | st.sampled_from([0.0, 9.99, 10, 30.5]) | st.floats(0, 1e300)
 hard_wishes = st.builds(
     Preferences,
     genres=values,
@@ -239,6 +242,8 @@ hard_wishes = st.builds(
     year_max=years,
     runtime_min=runtimes,
     runtime_max=runtimes,
+    price_min=prices,
+    price_max=prices,
 )
 single_wishes = st.sampled_from(
     ["genres", "genres_any", "genres_out", "people", "people_out", "directors", "keywords_out"]
@@ -301,7 +306,7 @@ def test_words_are_not_stemmed(films: Catalog) -> None:
 
 
 def test_function_words_do_not_count_beside_others(films: Catalog) -> None:
-    assert [h.item.id for h in films.search("the waitress of the sea")] == ["sea", "jaws", "amelie"]
+    assert [h.item.id for h in films.search("the waitress of the sea")] == ["sea", "amelie", "jaws"]
     assert films.search("the")[0].item == SEA
 
 
@@ -355,6 +360,31 @@ def test_names_are_matched_to_items(films: Catalog) -> None:
     assert films.match_title("Amelie (2001)").item == AMELIE
     none = films.match_title("Nothing of the sort")
     assert (none.item, none.row, none.tier) == (None, None, "none")
+    names = ["Nothing of the sort", "Jaws", "tiburon", "amelie"]
+    assert films.match_titles(names) == [films.match_title(n) for n in names]
+    assert films.match_titles([]) == []
+
+
+def test_an_article_behind_a_comma_is_found_in_front() -> None:
+    goonies = Item(id="g", title="Goonies, The", year=1985, titles={"pt": ("Os Goonies",)})
+    odd = Item(id="o", title="Lock, Stock and a Smoking Barrel", original_title="Angel, El")
+    catalog = Catalog.from_items([NAMELESS, goonies, odd])
+    for name in ("The Goonies", "Goonies, The", "goonies", "The Goonies (1985)", "os goonies"):
+        assert catalog.match_title(name).item == goonies
+    for name in ("El angel", "lock stock and a smoking barrel"):
+        assert catalog.match_title(name).item == odd
+    assert [f.ids for f in catalog.find_titles("have you got The Goonies?")] == [("g",)]
+
+
+def test_names_are_found_inside_a_text(films: Catalog) -> None:
+    text = "Is Tubarão longer than the sea inside? Not 42."
+    found = films.find_titles(text)
+    assert [(text[f.start : f.end], f.ids) for f in found] == [
+        ("Tubarão", ("jaws",)),
+        ("the sea inside", ("sea",)),
+        ("42", ("42",)),
+    ]
+    assert films.find_titles("nothing of it") == []
 
 
 def test_threads_may_share_a_catalogue() -> None:
@@ -373,6 +403,135 @@ def test_threads_may_share_a_catalogue() -> None:
         found = list(pool.map(work, range(48)))
     best = [("jaws", "amelie", "sea")[n % 3] for n in range(48)]
     assert found == [(b, [1, 2], 0, "The Sea Inside") for b in best]
+
+
+# Passages.
+
+LONG = Item(
+    id="long",
+    title="The Long Walk",
+    directors=("Ann Other",),
+    description=" ".join(
+        f"In part {i} the walkers cross a {place} and rest for a while, as nobody is in a hurry "
+        f"and the weather of the {place} is kind to them all."
+        for i, place in enumerate(("meadow", "glacier", "desert", "harbour"), 1)
+    ),
+    descriptions={"pt": "Quatro pessoas atravessam um deserto."},
+)
+
+
+@pytest.fixture(scope="module")
+def told() -> Catalog:
+    return Catalog.from_items([*FILMS, LONG])
+
+
+def test_the_passage_that_fits_is_found(told: Catalog) -> None:
+    best, *_ = told.passages("Who crosses glaciers?")
+    assert best.item == LONG
+    assert best.passage.field == "description"
+    assert "glacier" in best.passage.text
+    start = best.passage.start
+    assert LONG.description[start : start + len(best.passage.text)] == best.passage.text
+    assert 0.5 < best.passage.score <= 1
+    hunts = told.passages("the one where the police hunt sharks", per_item=1)[0]
+    assert (hunts.item, hunts.passage.score) == (JAWS, 1.0)
+    assert told.passages("quem caça um tubarão?")[0].passage.field == "descriptions.pt"
+    assert told.passages("xylophone") == []
+    assert told.passages("") == []
+
+
+def test_a_person_helps_to_find_the_item_and_not_the_passage(told: Catalog) -> None:
+    (best,) = told.passages("Spielberg police", 1)
+    assert best.item == JAWS
+    assert best.passage.score < 0.7
+    assert told.passages("Spielberg") == []
+
+
+def test_passages_of_some_items_only(told: Catalog) -> None:
+    crossed = told.passages("crossing the desert", ids=["long", "jaws", "long"])
+    assert {hit.item.id for hit in crossed} == {"long"}
+    assert {hit.passage.field for hit in crossed} == {"description", "descriptions.pt"}
+    (best,) = told.passages("crossing the desert", ids=["long"], per_item=1)
+    assert best == crossed[0]
+    assert told.passages("desert", ids=["jaws"]) == []
+    assert told.passages("desert", ids=[]) == []
+    assert told.passages("police", preferences=Preferences(year_min=2000)) == []
+    after = Preferences(year_max=1980)
+    early = told.passages("police", ids=["jaws", "sea"], preferences=after, per_item=1)
+    assert [hit.item.id for hit in early] == ["jaws"]
+    strict = told.passages("desert weather walkers", min_similarity=0.9)
+    assert [hit.passage.score > 0.9 for hit in strict] == [True]
+    with pytest.raises(UnknownItemError, match="no item with the id 'nope'"):
+        told.passages("desert", ids=["nope"])
+    with pytest.raises(InputError, match="per_item is 0: give 1 or more, or nothing"):
+        told.passages("desert", per_item=0)
+    with pytest.raises(InputError, match="k is 0"):
+        told.passages("desert", 0)
+    with pytest.raises(CatalogError, match="mode is 'hybrid' and the catalogue was built without"):
+        told.passages("desert", mode="hybrid")
+
+
+def test_what_is_known_is_counted(told: Catalog, tmp_path: Path) -> None:
+    known = told.known
+    assert known["id"] == known["title"] == 1
+    assert (known["year"], known["people"]) == (0.6, 0.8)
+    assert (known["price"], known["rating"], known["popularity"]) == (0.2, 0.2, 0.6)
+    assert (known["descriptions"], known["titles"]) == (0.4, 0.2)
+    told.save(tmp_path / "c")
+    assert Catalog.open(tmp_path / "c").known == known
+    assert old_catalog([*FILMS, LONG], tmp_path / "old").known == known
+
+
+def old_catalog(items: list[Item], path: Path) -> Catalog:
+    """A catalogue of format 1 as it was written once."""
+    import lancedb
+    from lancedb.index import FTS
+
+    from llmrec.titles import fold
+
+    def keys(values: tuple[str, ...]) -> list[str]:
+        return [fold(v) for v in values]
+
+    rows = [
+        {
+            "row": row,
+            **{f.name: getattr(item, f.name) for f in dataclasses.fields(Item)},
+            "titles": json.dumps(item.titles),
+            "descriptions": json.dumps(item.descriptions),
+            "names_key": keys(item.all_titles),
+            "people_key": keys(item.people),
+            "genres_key": keys(item.genres),
+            "keywords_key": keys(item.keywords),
+            "text_key": fold(" ".join((item.description, *item.descriptions.values()))),
+        }
+        for row, item in enumerate(items)
+    ]
+    table = lancedb.connect(path).create_table("items", rows)
+    words = FTS(base_tokenizer="whitespace", stem=False, remove_stop_words=False)
+    for column in ("names", "people", "genres", "keywords", "text"):
+        table.create_index(f"{column}_key", config=words)
+    meta = {
+        "format": 1,
+        "rows": len(items),
+        "dropped": 0,
+        "fingerprint": "",
+        "embedding_model": None,
+    }
+    (path / "catalog.json").write_text(json.dumps(meta))
+    return Catalog.open(path)
+
+
+def test_a_catalogue_of_the_first_format_opens(told: Catalog, tmp_path: Path) -> None:
+    items = [*FILMS, LONG]
+    old = old_catalog(items, tmp_path / "old")
+    assert list(old) == items
+    assert old.get("sea") == SEA
+    for text in ("tiburon", "spielberg", "waitress"):
+        assert old.search(text)[0].item == told.search(text)[0].item
+        assert old.search(text)[0].score == pytest.approx(max(old.scores(text)))
+    assert ids(old, old.filter(Preferences(people=("Steven Spielberg",)))) == ["jaws"]
+    assert old.passages("Who crosses glaciers?")[0] == told.passages("Who crosses glaciers?")[0]
+    assert old.match_title("tiburon").item == JAWS
 
 
 # Meaning.
@@ -415,6 +574,41 @@ def test_hybrid_search_fuses_reciprocal_ranks(dense: Catalog) -> None:
     assert {h.item.id: h.score for h in hits} == pytest.approx(expected)
     assert hits[0].score == max(expected.values())
     assert len(dense.search("jaws waitress", mode="hybrid", k=2)) == 2
+
+
+def test_passages_are_found_by_meaning(tmp_path: Path) -> None:
+    dense = Catalog.from_items([*FILMS, LONG], tmp_path / "c", embedding_model=Letters())
+    glacier = dense.passages("glacier", ids=["long"], per_item=1)[0].passage
+    for catalog in (dense, Catalog.open(tmp_path / "c", embedding_model=Letters())):
+        asked = f"{LONG.title}. {glacier.text}"
+        best, *others = catalog.passages(asked, mode="dense")
+        assert (best.item, best.passage.text) == (LONG, glacier.text)
+        assert best.passage.score == pytest.approx(1.0, abs=1e-4)
+        assert [h.passage.score for h in others] == sorted(
+            (h.passage.score for h in others), reverse=True
+        )
+        assert {"jaws", "amelie", "sea"} >= {h.item.id for h in others} - {"long"} != set()
+        assert "42" not in {h.item.id for h in catalog.passages(asked, 9, mode="dense")}
+    only = dense.passages(asked, mode="dense", ids=["jaws", "sea"])
+    assert {h.item.id for h in only} == {"jaws", "sea"}
+    late = dense.passages(asked, mode="dense", preferences=Preferences(year_min=2002))
+    assert [h.item.id for h in late] == ["sea"]
+    assert dense.passages("glacier", ids=["jaws"], mode="hybrid", min_similarity=0.999) == []
+
+
+def test_one_passage_is_the_items_own_vector(dense: Catalog) -> None:
+    (hit,) = dense.passages("jaws waitress", 1, mode="dense")
+    best = next(h for h in dense.search("jaws waitress", mode="dense") if h.item.description)
+    assert hit.item == best.item
+    assert hit.passage.score == pytest.approx(best.score)
+    assert hit.passage.text in (*hit.item.descriptions.values(), hit.item.description)
+
+
+def test_hybrid_passages_keep_the_larger_similarity(dense: Catalog) -> None:
+    hits = dense.passages("shark beaches", mode="hybrid", per_item=1)
+    assert hits[0].item == JAWS
+    assert hits[0].passage.score == 1.0
+    assert {h.item.id for h in hits} == {"jaws", "amelie", "sea"}
 
 
 def test_the_embedding_model_is_remembered_and_checked(dense: Catalog, tmp_path: Path) -> None:
@@ -479,6 +673,21 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 # Files.
+
+
+@pytest.mark.parametrize("name", ["films.csv.gz", "films.tsv.gz", "films.jsonl.gz"])
+def test_packed_files_are_read_as_they_are(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if "jsonl" in name:
+        data, read = json.dumps({"title": "Jaws", "year": 1975}), Catalog.from_jsonl
+    else:
+        comma = "," if "csv" in name else "\t"
+        data, read = f"title{comma}year\nJaws{comma}1975\n", Catalog.from_csv
+    path.write_bytes(gzip.compress(data.encode()))
+    assert list(read(path, progress=False)) == [Item(id="1", title="Jaws", year=1975)]
+    path.write_bytes(gzip.compress(data.encode())[:-9])
+    with pytest.raises(CatalogError, match=f"{name} cannot be read: "):
+        read(path, progress=False)
 
 
 def test_csv_with_a_mapping(tmp_path: Path) -> None:

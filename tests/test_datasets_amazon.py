@@ -19,10 +19,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from llmrec.cleaning import clean
 from llmrec.datasets import amazon_titles, json_blocks, load
 from llmrec.datasets.amazon_titles import AmazonTitles
 from llmrec.datasets.base import BROKEN
-from llmrec.datasets.cleaning import clean
 from llmrec.errors import InputError, LLMRecError
 from llmrec.titles import fold
 from llmrec.types import Item

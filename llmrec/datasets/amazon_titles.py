@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llmrec.cleaning import UNCLEAN, clean
 from llmrec.datasets import json_blocks
 from llmrec.datasets.base import Report
-from llmrec.datasets.cleaning import cleaned
 from llmrec.datasets.keys import Keys, Seen, folded, keys_of, shuffled
 from llmrec.datasets.workers import available, spread
 from llmrec.errors import InputError
@@ -231,7 +231,7 @@ def _prepare(block: bytes, *, min_chars: int, lowercase: bool, need_text: bool) 
 
     columns = {"uid": "text", "title": "text", "content": "text"}
     rows, problems = json_blocks.rows(block, columns, "uid")
-    titles, texts = cleaned(rows["title"]), cleaned(rows["content"])
+    titles, texts = _cleaned(rows["title"]), _cleaned(rows["content"])
     if lowercase:
         titles, texts = pc.utf8_lower(titles), pc.utf8_lower(texts)
     names = np.array([folded(t) for t in titles.to_pylist()], object)
@@ -360,3 +360,14 @@ def _uids(path: Path, report: Report) -> pa.StringArray:
         uids = pa.concat_arrays([*rows["uid"].chunks, pa.nulls(len(broken), pa.string())])
         pieces.append(uids.take(pa.array(np.argsort(lines, kind="stable"))))
     return pa.concat_arrays(pieces)
+
+
+def _cleaned(column: pa.ChunkedArray) -> pa.Array:
+    """A column of texts, each cleaned; what is null becomes empty."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = pc.fill_null(column, "").combine_chunks()
+    unclean = pc.match_substring_regex(texts, UNCLEAN)
+    mended = [clean(t) for t in texts.filter(unclean).to_pylist()]
+    return pc.replace_with_mask(texts, unclean, pa.array(mended, pa.string()))

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-__all__ = ["ROUNDS", "clean", "cleaned"]
+__all__ = ["ROUNDS", "UNCLEAN", "clean"]
 
 ROUNDS = 8
 
@@ -24,7 +20,7 @@ _TAG = re.compile(
     re.DOTALL,
 )
 # What ``clean`` may change, in the syntax of RE2: a text without any of it is clean already.
-_UNCLEAN = (
+UNCLEAN = (
     r"[&<\x00-\x1f\x7f-\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
     r"|  |^ | $"
 )
@@ -46,17 +42,6 @@ def clean(text: str) -> str:
             return " ".join(text.split())
         text = shorter
     return " ".join(text.replace("<", " ").split())
-
-
-def cleaned(column: pa.ChunkedArray) -> pa.Array:
-    """A column of texts, each cleaned; what is null becomes empty."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    texts = pc.fill_null(column, "").combine_chunks()
-    unclean = pc.match_substring_regex(texts, _UNCLEAN)
-    mended = [clean(t) for t in texts.filter(unclean).to_pylist()]
-    return pc.replace_with_mask(texts, unclean, pa.array(mended, pa.string()))
 
 
 def _without_entities(text: str) -> str:
