@@ -27,6 +27,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "language": ("yes", "no", "none"),
     "year": ("yes", "none"),
     "runtime": ("yes", "none"),
+    "price": ("yes", "none"),
     "critique": ("yes", "none"),
     "unknown": ("yes", "none"),
 }
@@ -211,6 +212,9 @@ _ADD = re.compile(
     r"\b(?:also|too|as well|and (?:with|from|in|not|no|under)|plus|additionally|on top|that (?:is|are) also|of those|among (?:those|these)|tambem|alem disso|e (?:com|que|sem|de|do|dos|da|nao|ate|em)|dess[ea]s|entre (?:ess|est)[ea]s|ademas|tambien|y (?:con|que|sin|de|no|en)|de es[oa]s|entre es[oa]s|but (?:with|not|no|from|in|only|make it)|mas (?:com|que|sem|nao|do|de|dos)|pero (?:con|que|sin|no|de))\b"
 )
 _CLEAR = {
+    "price": re.compile(
+        r"\b(?:any price|(?:price|money|cost) (?:does ?n[o']?t matter|is no object)|qualquer preco|(?:o )?preco (?:tanto faz|nao importa)|nao importa o preco|cualquier precio|(?:no importa|da igual) el precio|el precio (?:no importa|da igual))\b"
+    ),
     "country": re.compile(
         r"\b(?:any country|country does ?n[o']?t matter|from anywhere|qualquer (?:pais|lugar)|(?:pais|origem) (?:tanto faz|nao importa)|nao importa (?:o pais|de onde)|cualquier pais|(?:no importa|da igual) (?:el pais|de donde))\b"
     ),
@@ -279,7 +283,11 @@ def read_cues(marked: Marked, language: str, *, first: bool) -> Reading:
             role = "none" if s.pointed else "liked" if told else "similar"
         role = role or DEFAULT_ROLE[s.kind]
         if role not in ROLES[s.kind]:
-            role = "none" if s.kind in ("year", "runtime", "unknown") and role == "no" else "yes"
+            role = (
+                "none"
+                if s.kind in ("year", "runtime", "price", "unknown") and role == "no"
+                else "yes"
+            )
             sure = s.kind != "unknown"
         if any(
             s.end <= at and any(o.kind == s.kind and o.start >= at for o in spans) for at in turned
@@ -465,7 +473,7 @@ def _wish_role(
     first: bool,
 ) -> tuple[str | None, bool]:
     s = spans[i]
-    if s.kind in ("year", "runtime"):
+    if s.kind in ("year", "runtime", "price"):
         return "yes", True  # their grammar knows negation
     start = _clause_start(text, s.start)
     if _OR_NOT.match(following):

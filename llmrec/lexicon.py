@@ -18,9 +18,11 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from llmrec.deixis import find_shown_items
+from llmrec.languages import guess_language
 from llmrec.quantities import find_quantities, flat
 from llmrec.titles import TitleIndex, Word, fold, words
 from llmrec.types import LANGUAGES, Item
+from llmrec.wishes import things_of
 
 __all__ = ["STOPWORDS", "Kind", "Lexicon", "Marked", "Span", "Term", "guess_language", "terms"]
 
@@ -33,12 +35,13 @@ Kind = Literal[
     "language",
     "year",
     "runtime",
+    "price",
     "critique",
     "unknown",
 ]
 _LETTER = {
     "title": "t", "person": "p", "keyword": "k", "country": "c", "language": "l",
-    "year": "y", "runtime": "d", "unknown": "u",
+    "year": "y", "runtime": "d", "price": "m", "unknown": "u",
 }  # fmt: skip
 STOPWORDS = frozenset(
     """a an the and or but of in on at to for from with without by as is are was were be been it its
@@ -55,7 +58,7 @@ STOPWORDS = frozenset(
     peli pelis cinema cine video show watch see good bad new best great love like want need
     something anything nothing please tonight day night time life man men woman women girl boy
     house home world end king heart hello hi oi ola hola bom boa bueno buena quero quiero ver
-    assistir gosto amor vida noite dia homem mulher casa mundo fim rei hombre mujer noche fin
+    assistir gosto amor vida score noite dia homem mulher casa mundo fim rei hombre mujer noche fin
     rey recommend suggest thanks obrigado gracias favor long short old year years ano anos
     hour hours horas minutes minutos thing things coisa coisas cosa cosas encanto gusto mil
     friend friends amigo amiga amigos kids hijos filhos mom dad madre padre mae pai real star disney pixar marvel netflix preciosa preciosas perdida loved liked hated enjoyed saw seen next else another ever never ask after before
@@ -100,6 +103,7 @@ _CRITIQUES = {  # comparatives with nothing after them to compare with: the film
     "longer": r"longer|(?:mais|mas) (?:long[oa]s?|larg[oa]s?|comprid[oa]s?)",
     "lighter": r"lighter|happier|(?:more|mais|mas) (?:cheerful|lighthearted|alegres?|leves?|liger[oa]s?|fel(?:iz|izes|ices)|livian[oa]s?|upbeat)"
     r"|(?:less|menos) (?:sad|depressing|dark|heavy|violent|scary|intense|gloomy|bleak|triste|pesad[oa]|deprimente|sombri[oa]|violent[oa]|assustador[a]?|tens[oa]|escur[oa]|oscur[oa]|dur[oa]|dramatic[oa]?|dens[oa]|sangrent[oa])s?",
+    "cheaper": r"cheaper|less expensive|(?<!not )too (?:expensive|pricey|dear)|(?:mais|mas) (?:barat[oa]s?|economic[oa]s?|em conta)|menos car[oa]s?|car[oa]s? demais|(?:muito|muy|demasiado) car[oa]s?",
     "darker": r"darker|grittier|(?:mais|mas) (?:sombri[oa]s?|pesad[oa]s?|oscur[oa]s?|escur[oa]s?|dens[oa]s?)",
 }
 _CRITIQUE = re.compile(
@@ -107,6 +111,10 @@ _CRITIQUE = re.compile(
     + "|".join(f"(?P<{k}>{v})" for k, v in _CRITIQUES.items())
     + r")\b(?:\s+(?:than|(?:do )?que|de lo que|que)\s+(?:that|this|these|those|them|it|ess[ea]s?|est[ea]s?|es[oa]s?|isso|aqueles?|a anterior|el anterior|la anterior|the (?:first|last) (?:one)?))?"
 )
+_LOOKS_AT = {  # the field of Item that a critique compares
+    "newer": "year", "older": "year", "shorter": "runtime", "longer": "runtime",
+    "lighter": "keywords", "darker": "keywords", "cheaper": "price",
+}  # fmt: skip
 _CUE_AFTER = re.compile(
     r"\s*[,:]?\s*(?:ya (?:l[ao]s? )?(?:vi|he)|l[ao] (?:vi|he visto)|(?:eu |a gente |ele )?ja (?:vi|viu|assist)|(?:i|we)(?:'ve| have)? (?:already )?(?:seen|saw|watched|loved|hated)|eu (?:amo|detesto|adoro|odeio|ja|vi|achei)|me (?:encant|gust|flip|fascin|aburr|pareci)|vist[oa])"
 )
@@ -133,6 +141,19 @@ _LATIN_AMERICA = (
 )  # fmt: skip
 _ARTICLES = frozenset(
     {"the", "a", "an", "o", "os", "as", "um", "uma", "el", "la", "los", "las", "un", "una"}
+)
+_FACTS = frozenset(
+    {
+        "year",
+        "runtime",
+        "price",
+        "genres",
+        "directors",
+        "cast",
+        "keywords",
+        "countries",
+        "languages",
+    }
 )
 NEAR = 60  # characters that a cue may be away
 MAX_FUZZY_NAMES = 200_000
@@ -167,8 +188,8 @@ class Span:
     ----------
     start, end: character offsets in the message.
     values: item ids for a title, names as the catalogue writes them, the words themselves for
-        ``unknown``; of several any may be meant. Empty for years and running times.
-    low, high: bounds of a year or running time, inclusive.
+        ``unknown``; of several any may be meant. Empty for years, running times and prices.
+    low, high: bounds of a year, running time or price, inclusive.
     mark: what stands for it in the marked text.
     pointed: whether the message points at items on display instead of naming one.
     """
@@ -177,8 +198,8 @@ class Span:
     end: int
     kind: Kind
     values: tuple[str, ...] = ()
-    low: int | None = None
-    high: int | None = None
+    low: float | None = None
+    high: float | None = None
     mark: str = ""
     pointed: bool = False
 
@@ -199,6 +220,11 @@ class Lexicon:
     ----------
     items: the catalogue.
     this_year: what "recent" counts from.
+
+    Attributes
+    ----------
+    known: the fields of Item that at least one item has.
+    things: what the catalogue holds.
     """
 
     def __init__(self, items: Iterable[Item], *, this_year: int) -> None:
@@ -209,7 +235,11 @@ class Lexicon:
         weights: list[float] = []
         credit: defaultdict[str, float] = defaultdict(float)
         seen_lower: Counter[str] = Counter()
+        known: set[str] = set()
+        genres: Counter[str] = Counter()
         for item in items:
+            genres.update(item.genres)
+            known |= {name for name in _FACTS - known if getattr(item, name) not in (None, ())}
             self._ids.append(item.id)
             names.append(item.all_titles)
             years.append(item.year)
@@ -218,6 +248,8 @@ class Lexicon:
                 credit[person] += 0.1 + item.popularity * (1.0 if i < 3 else 0.6)
             for text in (item.description, *item.descriptions.values()):
                 seen_lower.update({fold(w) for w in text.split() if w.islower()})
+        self.known = frozenset(known)
+        self.things = things_of(dict.fromkeys(known, 1.0))
         self._years = years
         self._titles = TitleIndex(names, years, prefer=weights)
         full = {fold(t) for own in names for t in own}
@@ -233,6 +265,7 @@ class Lexicon:
             for form in term.words:
                 self._terms.setdefault(fold(form), (term.kind, term.name))
                 self._own_terms[term.language].setdefault(fold(form), (term.kind, term.name))
+        self._respell(genres)
         self._max_term = max((k.count(" ") + 1 for k in self._terms), default=1)
         self._fuzzy_terms = [
             k
@@ -240,6 +273,28 @@ class Lexicon:
             if " " not in k and len(k) > (4 if kind == "genre" else 5) and kind == "genre"
         ]
         self._index_people(credit)
+
+    def _respell(self, genres: Mapping[str, int]) -> None:
+        """Call genres as the catalogue does, and know those that the word table lacks.
+
+        genres: the catalogue's, and how many items have each.
+        """
+        spelt: dict[str, str] = {}
+        for name in sorted(genres, key=lambda g: genres[g]):
+            spelt[fold(name)] = name  # the commonest spelling stays
+        own: dict[str, str] = {}
+        for form, (kind, name) in self._terms.items():
+            here = spelt.get(form, "")
+            themes = kind == "keyword" and "keywords" not in self.known
+            commoner = bool(here) and genres[here] > genres.get(own.get(name, name), 0)
+            if commoner and (kind == "genre" or themes):
+                own[name] = here
+        for table in (self._terms, *self._own_terms.values()):
+            for form, (kind, name) in list(table.items()):
+                if name in own and kind in ("genre", "keyword"):
+                    table[form] = "genre", own[name]
+        for form, name in spelt.items():
+            self._terms.setdefault(form, ("genre", name))
 
     def _index_people(self, credit: Mapping[str, float]) -> None:
         self._people = sorted(credit, key=lambda p: -credit[p])
@@ -285,7 +340,7 @@ class Lexicon:
         Returns
         -------
         Marked: ``text`` holds ``[t1]`` for the first title, ``[p1]`` a person, ``#horror`` a
-        genre, ``~newer`` a critique of what was shown, ``[y1]`` years, ``[d1]`` a running time, ``[c1]`` a country, ``[l1]`` a language,
+        genre, ``~newer`` a critique of what was shown, ``[y1]`` years, ``[d1]`` a running time, ``[m1]`` a price, ``[c1]`` a country, ``[l1]`` a language,
         ``[k1]`` a theme, ``[u1]`` a name that the catalogue does not know.
         """
         spans = sorted(self._find(message, shown), key=lambda s: s.start)
@@ -309,7 +364,10 @@ class Lexicon:
         plain = flat(message)
         ws = words(message)
         quoted = self._quoted(message)
-        quantities = find_quantities(message, self.this_year)
+        quantities = find_quantities(message, self.this_year, self.known)
+        critiques = [m for m in _CRITIQUE.finditer(plain) if self._compares(str(m.lastgroup))]
+        if self.things == "products":  # a long cable, an old clock
+            quantities = [q for q in quantities if not q.vague]
         claims: list[tuple[float, Span]] = [(100.0, s) for s in quoted]
         claims += [
             (50.0, Span(start, end, "title", ids, pointed=True))
@@ -327,11 +385,11 @@ class Lexicon:
                 2.0 * len(words(message[m.start() : m.end()])) + 0.5,
                 Span(m.start(), m.end(), "critique", (str(m.lastgroup),)),
             )
-            for m in _CRITIQUE.finditer(plain)
+            for m in critiques
         ]
         claims += [  # and without "than the first one", which may be a span of its own
             (2.3, Span(m.start(), m.end(str(m.lastgroup)), "critique", (str(m.lastgroup),)))
-            for m in _CRITIQUE.finditer(plain)
+            for m in critiques
         ]
         titles = self._title_claims(message, plain, ws)
         if len(titles) > 1:  # "loved both" is about the films just named
@@ -346,6 +404,16 @@ class Lexicon:
             if all(span.end <= c.start or span.start >= c.end for c in chosen):
                 chosen.append(span)
         return chosen + self._misspelt(message, plain, ws, chosen)
+
+    def is_term(self, word: str) -> bool:
+        """Whether a folded word is a genre, a country, a language or a theme."""
+        return word in self._terms
+
+    def _compares(self, critique: str) -> bool:
+        """Whether a critique is one of such things: "longer" of a cable is not about minutes."""
+        if self.things == "films" and critique != "cheaper":
+            return True
+        return _LOOKS_AT[critique] in self.known
 
     def _quoted(self, message: str) -> list[Span]:
         found = []
@@ -641,51 +709,3 @@ def _capital_runs(text: str, ws: Sequence[Word]) -> Iterator[Sequence[Word]]:
         if j > i:
             yield ws[i:j]
         i = max(j, i + 1)
-
-
-def guess_language(text: str, default: str = "en") -> str:
-    """Which of ``en``, ``pt``, ``es`` a text is in, by its small words; ``default`` if unclear."""
-    score: Counter[str] = Counter()
-    lowered = text.lower()
-    for w in re.findall(r"[^\W\d_]+", lowered):
-        speaks = [language for language, marks in _SMALL_WORDS.items() if w in marks]
-        for language in speaks:
-            score[language] += 2 if len(speaks) == 1 else 1
-    score["pt"] += 2 * len(re.findall(r"[ãõç]|[êô]\w", lowered))
-    score["es"] += 2 * len(re.findall(r"[ñ¿¡]|ción\b", lowered))
-    best = score.most_common(2)
-    if not best or best[0][1] == 0 or (len(best) > 1 and best[0][1] == best[1][1]):
-        tied = [k for k, v in score.items() if best and v == best[0][1] and v > 0]
-        return default if default in tied or not tied else sorted(tied, key=LANGUAGES.index)[0]
-    return best[0][0]
-
-
-_SMALL_WORDS = {
-    "en": frozenset(
-        """the a an i im ive and or but of to for with without is are was it that this my me you your not
-        no something anything want would like love loved hate movie movies film films show
-        some good any from about please recommend suggest than more less watch seen saw have
-        has dont by in on who what actually instead newer older shorter longer lighter under
-        hours minutes old new funny scary starring directed give find looking need let lets
-        how why hello hi thanks tonight""".split()
-    ),
-    "pt": frozenset(
-        """o os um uma uns umas e ou mas de do da dos das em no na nos nas por pelo pela para pra pro com
-        sem que eu me meu minha você voce vc não nao sim já ja vi assisti quero queria gosto
-        gostei adoro adorei amei filme filmes algum alguma algo alguns nada mais menos muito
-        bem bom boa indica indique indicar recomenda recomende sugere sugira tem tenho uma até
-        ate anos horas também tambem só so prefiro melhor engraçado
-        novo nova antigo quais oi olá ola obrigado obrigada assistir ver hoje noite isso esse
-        essa dirigido seja sejam passe qualquer nem umas crianças ator estou tô to pode você q
-        vc né aí tá""".split()
-    ),
-    "es": frozenset(
-        """el los las un una unos unas y o pero de del en por para con sin que yo me mi tú tu usted no sí
-        ya vi he visto quiero quisiera gusta gusto gustó encanta encantó película peliculas
-        película películas peli pelis alguna algún algo nada más mas menos muy bien bueno
-        buena recomienda recomiéndame recomendame recomiendas sugiere tienes tengo hasta años
-        horas comedia también tambien solo sólo prefiero mejor divertida nueva vieja cuáles
-        hola gracias ver hoy noche eso ese esa dirigida hay la le lo al es son cine sea sean
-        pase cualquier ni niños actor mi mis estoy puede porfa vale tío rollo película cosa""".split()
-    ),
-}

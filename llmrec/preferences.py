@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llmrec.cues import Reading, read_cues
 from llmrec.errors import InputError
-from llmrec.lexicon import STOPWORDS, Lexicon, Marked, guess_language
+from llmrec.lexicon import STOPWORDS, Lexicon, Marked, Span, guess_language
 from llmrec.prompting import (
     Detail,
     parse_understanding,
@@ -29,7 +29,7 @@ from llmrec.types import Conversation, Item, Message, Preferences
 if TYPE_CHECKING:
     from llmrec.models.base import LanguageModel
 
-__all__ = ["LIGHTER_OUT", "Lead", "Understander", "Understood", "language_of"]
+__all__ = ["LIGHTER_OUT", "Lead", "Understander", "Understood", "language_of", "with_plurals"]
 
 Lead = Literal["rules", "model", "rules-only", "model-only"]
 LIGHTER_OUT = ("dark", "sad", "violent")
@@ -59,6 +59,40 @@ _CHAT_WORDS = frozenset(
     ator atriz actriz protagonizada scene cinema cine titulo title ano year minutos minutes
     horas hours duracao duracion runtime long short""".split()
 )
+
+
+_SHOP_WORDS = frozenset(
+    """recommend recommendation suggest suggestion please thanks thank hey hello want wants wanted
+    wanna like likes liked love loves looking find give show tell need needs would could should
+    something anything someone really think know mood kind type maybe also still going get got let
+    buy purchase shop shopping store product products item items article price prices priced cost
+    costs cheap cheaper inexpensive affordable expensive budget spend pay money currency more less
+    another other others different instead years year old
+    indica indique indicar recomenda recomende recomendar recomendacao sugere sugira sugestao favor
+    obrigado obrigada valeu oi ola quero queria gostaria gosta gostam gosto adora adoro procuro
+    procurando preciso precisa algo alguem sei acho pode poderia dar tenho tem ter seja sejam ser
+    fosse comprar compra loja produto produtos artigo artigos preco precos custe custa barato
+    barata baratos baratas economico caro dinheiro gastar pagar mostra mostre outro outra
+    outros outras
+    recomienda recomiendame recomendar recomiendas sugiere sugerencia quiero quisiera busco buscando
+    necesito necesita gusta gustan encanta encantan adora alguien creo puede podria puedes tengo
+    tiene sea sean porfa vale hola gracias tienda producto productos articulo articulos precio
+    precios cueste cuesta economico dinero muestra muestrame otro otra otros otras
+    one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen dez
+    onze doze treze dois duas tres quatro cinco seis sete oito nove diez once doce trece cuatro
+    siete ocho nueve first second third already limit matter matters doesnt dont isnt limite importa
+    importe igual un una guste gusten goste gostem minha minhas meus nossa nosso nuestra nuestro
+    suyo seu sua anos am about cheapest""".split()
+)
+_NAMING = frozenset(  # stopwords of films that tell products apart
+    """home house kids men women man woman girl boy mujer hombre mulher homem noche noite night casa
+    hijos filhos heart world mundo king star disney pixar marvel video film cinema cine day vida
+    life long short real""".split()
+)
+_FIELD_OF = {
+    "genre": "genres", "keyword": "keywords", "country": "countries", "language": "languages",
+}  # fmt: skip
+_MARK = re.compile(r"\[\w\d+\]|[#~][\w-]+")
 
 
 @dataclass(frozen=True)
@@ -179,7 +213,10 @@ class Understander:
                 by_schema.setdefault(repr([s.mark for s in t.marked.spans]), []).append(t)
             for group in by_schema.values():
                 prompts = [
-                    understanding_prompt(t.marked, t.previous, detail=self.detail) for t in group
+                    understanding_prompt(
+                        t.marked, t.previous, detail=self.detail, things=self.lexicon.things
+                    )
+                    for t in group
                 ]
                 texts = self._generate(prompts, understanding_schema(group[0].marked))
                 self._answers.update((t.key, text) for t, text in zip(group, texts, strict=True))
@@ -224,6 +261,37 @@ class Understander:
             stands = "add"
         return dataclasses.replace(turn, roles=roles, stands=stands)
 
+    # -- words that are searched for ----------------------------------------------------------
+
+    @property
+    def _shop(self) -> bool:
+        return self.lexicon.things == "products"
+
+    def _is_word(self, span: Span, turn: _Turn) -> bool:
+        """Whether a span is looked for in the texts, as no field of the items tells of it.
+
+        Of products these are also names that the catalogue lacks, brands mostly, and a title that
+        is named with no word of opinion: it is what is wanted.
+        """
+        role = turn.roles.get(span.mark, "none")
+        if span.kind in _FIELD_OF:
+            return role == "yes" and _FIELD_OF[span.kind] not in self.lexicon.known
+        if not self._shop:
+            return False
+        if span.kind == "title":
+            return not span.pointed and turn.reading.roles.get(span.mark) is None
+        return span.kind == "unknown"
+
+    def _text(self, turn: _Turn) -> str:
+        """The words of a message that nothing else was made of."""
+        kept: dict[str, str] = {}
+        for s in turn.marked.spans:
+            if self._is_word(s, turn):
+                said = turn.marked.message[s.start : s.end]
+                kept[s.mark] = f"{kept.get(s.mark, '')} {said}"
+        rest = _MARK.sub(lambda m: kept.get(m.group(), " "), turn.marked.text)
+        return _words_of_shop(rest) if self._shop else _free_text(rest)
+
     # -- folding ------------------------------------------------------------------------------
 
     def _start(self, conversation: Conversation) -> Preferences:
@@ -235,7 +303,7 @@ class Understander:
         new = _Wanted()
         for s in turn.marked.spans:
             role = turn.roles.get(s.mark, "none")
-            if role == "none":
+            if role == "none" or (self._shop and self._is_word(s, turn)):
                 continue
             if s.kind == "title":
                 getattr(
@@ -246,7 +314,7 @@ class Understander:
                 ).extend(s.values)
                 if turn.reading.more and role in ("liked", "seen"):
                     new.similar_to.extend(s.values)
-            elif s.kind in ("year", "runtime"):
+            elif s.kind in ("year", "runtime", "price"):
                 getattr(new, s.kind + "s").append((s.low, s.high))
             elif s.kind == "critique":
                 new.critiques.append(s.values[0])
@@ -311,7 +379,11 @@ class Understander:
             f[f"{field}_out"] = _join(
                 tuple(v for v in old[f"{field}_out"] if v not in wanted), tuple(out)
             )
-        for kind, bounds in (("year", new.years), ("runtime", new.runtimes)):
+        for kind, bounds in (
+            ("year", new.years),
+            ("runtime", new.runtimes),
+            ("price", new.prices),
+        ):
             low, high = (None, None) if kind in clears else (old[f"{kind}_min"], old[f"{kind}_max"])
             if bounds:
                 low, high = bounds[-1]
@@ -334,7 +406,7 @@ class Understander:
             i for i in _join(old["similar_to"], tuple(new.similar_to)) if i not in new.dislikes
         )
         f["unknown"] = _join(old["unknown"], tuple(new.unknown))
-        text = _free_text(turn.marked)
+        text = self._text(turn)
         f["text"] = " ".join(
             dict.fromkeys(
                 (text if replaces and text else f"{state.text} {text}").split()[-MAX_TEXT_WORDS:]
@@ -346,6 +418,7 @@ class Understander:
             "older": new.years,
             "shorter": new.runtimes,
             "longer": new.runtimes,
+            "cheaper": new.prices,
         }
         for critique in new.critiques:
             if said.get(critique):
@@ -387,6 +460,11 @@ class Understander:
             changes["runtime_min"] = runtime + 1 if runtime else 150
             if state.runtime_max is not None and state.runtime_max < changes["runtime_min"]:  # type: ignore[operator]
                 changes["runtime_max"] = None
+        elif critique == "cheaper":
+            if reference is not None and reference.price is not None:
+                changes["price_max"] = round(max(reference.price - 0.01, 0.0), 2)
+                if state.price_min is not None and state.price_min > changes["price_max"]:  # type: ignore[operator]
+                    changes["price_min"] = None
         elif critique == "lighter":
             changes["keywords_out"] = _join(state.keywords_out, LIGHTER_OUT)
             changes["keywords"] = tuple(k for k in state.keywords if k not in LIGHTER_OUT)
@@ -425,8 +503,9 @@ class _Wanted:
         self.either: dict[str, list[str]] = {k: [] for k in _KINDS}
         self.out: dict[str, list[str]] = {k: [] for k in _KINDS}
         self.directors: list[str] = []
-        self.years: list[tuple[int | None, int | None]] = []
-        self.runtimes: list[tuple[int | None, int | None]] = []
+        self.years: list[tuple[float | None, float | None]] = []
+        self.runtimes: list[tuple[float | None, float | None]] = []
+        self.prices: list[tuple[float | None, float | None]] = []
         self.critiques: list[str] = []
         self.similar_to: list[str] = []
         self.likes: list[str] = []
@@ -449,12 +528,27 @@ def _join(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*first, *second)))
 
 
-def _free_text(marked: Marked) -> str:
-    """The words of a message that nothing else was made of, for the text search."""
-    rest = re.sub(r"\[\w\d+\]|[#~][\w-]+", " ", marked.text)
+def with_plurals(text: str) -> str:
+    """Words and their plurals or singulars, for a search that compares whole words."""
+    out: dict[str, None] = {}
+    for w in text.split():
+        forms = [w, w[:-1] if w.endswith("s") else f"{w}s"]
+        forms += [w[:-2]] if w.endswith("es") else [] if w.endswith("s") else [f"{w}es"]
+        out.update(dict.fromkeys(f for f in forms if len(f) > 1))
+    return " ".join(out)
+
+
+def _words_of_shop(text: str) -> str:
+    """What may tell a product: short words too ("usb"), but no numbers and none of the talk."""
+    said = " ".join(w.key for w in words(text)).split()
+    stop = (STOPWORDS - _NAMING) | _SHOP_WORDS
+    return " ".join(w for w in said if len(w) > 1 and w not in stop and not w.isdigit())
+
+
+def _free_text(text: str) -> str:
     return " ".join(
         w.key
-        for w in words(rest)
+        for w in words(text)
         if len(w.key) > 3
         and w.key not in _CHAT_WORDS
         and w.key not in STOPWORDS

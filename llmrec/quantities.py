@@ -1,4 +1,4 @@
-"""Quantities hides the small grammar of years and running times, in English, Portuguese, Spanish.
+"""Quantities hides the small grammar of years, running times and prices, in three languages.
 
 It works on a text folded letter by letter, so that offsets stay those of the original.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,24 +15,26 @@ __all__ = ["Quantity", "find_quantities", "flat"]
 
 RECENT_YEARS = 10  # "recent"
 OLD_UNTIL = 1979  # "old"
+NEAR = 60  # characters that a negation may be away
 SHORT_MINUTES = 100  # "not too long"
 LONG_MINUTES = 150  # "long"
 AROUND_MINUTES = 15
 AROUND_YEARS = 2
+AROUND_PRICE = 0.2  # of the amount
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A span of text that bounds years or minutes, both ends inclusive; None leaves an end open.
+    """A span of text that bounds years, minutes or a price, both ends inclusive; None is open.
 
     ``vague`` spans ("recent", "not too long") count only where nothing exact is said.
     """
 
     start: int
     end: int
-    kind: Literal["year", "runtime"]
-    low: int | None
-    high: int | None
+    kind: Literal["year", "runtime", "price"]
+    low: float | None
+    high: float | None
     vague: bool = False
 
 
@@ -385,21 +387,149 @@ def _runtimes(text: str) -> list[Quantity]:
     return found
 
 
-def find_quantities(text: str, this_year: int) -> list[Quantity]:
-    """Bounds on years and running times in ``text``, not overlapping, in order.
+_HUNDRED_WORDS = {
+    "hundred": 100, "cem": 100, "cento": 100, "duzentos": 200, "trezentos": 300,
+    "quatrocentos": 400, "quinhentos": 500, "seiscentos": 600, "setecentos": 700,
+    "oitocentos": 800, "novecentos": 900, "cien": 100, "ciento": 100, "doscientos": 200,
+    "trescientos": 300, "cuatrocientos": 400, "quinientos": 500, "seiscientos": 600,
+    "setecientos": 700, "ochocientos": 800, "novecientos": 900,
+}  # fmt: skip
+_THOUSANDS = {"k": 1000, "grand": 1000, "mil": 1000, "thousand": 1000}
+_COUNTED = {w: n for w, n in {**_TENS, **_UNITS}.items() if n > 1 and " " not in w}
+_SMALL = rf"{_any(_COUNTED)}(?:(?:\s+(?:e|y)\s+|-|\s){_any(_COUNTED)})?"
+_IN_WORDS = (
+    rf"(?:(?:(?:a|{_any(_COUNTED)})\s+)?{_any(_HUNDRED_WORDS)}(?:\s+(?:(?:and|e|y)\s+)?{_SMALL})?"
+    rf"|{_SMALL}|(?:a\s+)?(?:mil|thousand))\b"
+)
+_FIGURES = r"(?:\d{1,3}(?:[.,]\d{3})+(?:[.,]\d{1,2})?|\d{1,9}(?:[.,]\d{1,2})?)"
+_NO_MORE_FIGURES = r"(?![\d%]|[.,:/-]\d|\s*%)"
+_SIGN = r"(?:us\$|u\$s|r\$|[acs]\$|mx\$|\$|€|£|¥|(?:eur|usd|brl|gbp|mxn|ars|clp|cop)\b)"
+_COIN = r"(?:[€£¥$]|(?:dollars?|bucks|quid|pounds?|euros?|eur|usd|brl|gbp|reais|contos?|pilas?|pesos?|dolares|dolar|libras?|pavos|mangos|soles)\b)"
+_K = rf"\s*{_any(_THOUSANDS)}\b"
+_MONEY = (
+    rf"(?:(?<![\w$])(?P<sign>{_SIGN})\s*(?P<fig1>{_FIGURES})(?P<k1>{_K})?{_NO_MORE_FIGURES}(?:\s*{_COIN})?"
+    rf"(?!\s*(?:m[im]?|bn|millions?|billions?|milh\w+|millon\w*|bilh\w+)\b)"
+    rf"|(?<![\w.,])(?P<fig2>{_FIGURES}|{_IN_WORDS})(?P<k2>{_K})?\s*(?P<coin>{_COIN}))"
+)
+_PRICE_LESS = r"(?P<less>under|below|less th[ae]n|cheaper th[ae]n|abaixo d[eao]s?|menos d[eao]s?(?: que)?|menos que|inferior(?:es)? a|por debajo de)"
+_PRICE_MAX = r"(?P<max>up to|at (?:the )?most|no(?:t|thing)? (?:more than|over|above)|max(?:imum|\.)?(?: of)?|within|ate|(?:no )?maximo(?: de)?|sem passar d[eao]s?|nada (?:acima|(?:de )?m[ai]*s) d[eao]s?|nao mais d[eo](?: que)?|nao mais (?:do )?que|no mas de|(?:nao|no) (?:passe|pase|ultrapasse|exceda|supere|custe|cueste)n?(?: mais| mas)?(?: d[eao]s?(?: que)?)?|mais barat[oa]s? (?:do )?que|mas barat[oa]s? que|hasta|como (?:mucho|maximo)|a lo sumo|sin pasar de)"
+_PRICE_MIN = r"(?P<min>over|above|more than|at least|min(?:imum)?(?: of)?|starting at|acima d[eao]s?|mais d[eao]s?(?: que)?|a partir d[eo]s?|pelo menos|no minimo|minimo(?: de)?|superior(?:es)? a|mas de|por encima de|al menos|como minimo)"
+_PRICE_ABOUT = r"(?P<about>around|about|roughly|approximately|cerca de|por volta de|na faixa d[eo]s?|mais ou menos|uns|umas|aproximadamente|mas o menos|unos|unas|alrededor de|en torno a)"
+_PURSE = r"(?P<purse>budget(?: (?:is|of))*:?|orcamento(?: (?:e|de))*:?|presupuesto(?: (?:es|de))*:?|(?:can|could)(?: only)? (?:spend|pay|afford)|(?:posso|puedo|quero|quiero) (?:gastar|pagar)|i(?: only|'ve(?: only)?)? (?:have|got)(?: only)?|tenho(?: so| apenas)?|tengo(?: solo)?)"
+_FILL = (
+    r"(?:\s*(?:the|only|just|about|around|of|de|so|apenas|solo|uns|umas|unos|unas|os|los)\b)*\s*"
+)
+_LIMIT = rf"\b(?:(?:{_PURSE}\s+)?(?:{_PRICE_LESS}|{_PRICE_MAX}|{_PRICE_MIN}|{_PRICE_ABOUT})|{_named(_PURSE, '_only')})"
+_PRICE = re.compile(
+    rf"(?:{_LIMIT}{_FILL})?{_MONEY}(?:(?P<orless>{_OR_LESS})|(?P<ormore>{_OR_MORE}))?"
+)
+_PRICE_RANGE = re.compile(
+    rf"(?:\b(?:between|entre|from|de|das)\s+)?(?<![\w.,])(?:{_SIGN}\s*)?(?P<low>{_FIGURES}|{_IN_WORDS})(?P<k_low>{_K})?(?:\s*{_COIN})?"
+    rf"\s*(?:and|to|e|y|a|ate|hasta|-|–|—)\s*(?:{_named(_MONEY, '_b')})"
+)
+# Without a currency: a limit, a number, and nothing after it that could be a unit.
+_ENDS = r"(?=\s*(?:$|[.,;:!?)]|(?:please|pls|por favor|porfa\w*|pfv|and|e|y|or|ou|o|for|para|pra|pro|that|que|with|com|con|but|mas|pero|if|se|si|max|in total|total|each|thanks|obrigad[oa]|gracias)\b))"
+_BARE_PRICE = re.compile(
+    rf"\b(?:{_PRICE_LESS}|{_PRICE_MAX}|{_PRICE_MIN}|{_named(_PURSE, '_only')}(?<!have)(?<!got)(?<!tenho)(?<!tengo)){_FILL}(?P<fig>{_FIGURES}){_NO_MORE_FIGURES}{_ENDS}"
+)
+_BARE_RANGE = re.compile(
+    rf"\b(?:between|entre)\s+(?P<low>{_FIGURES})\s*(?:and|e|y)\s*(?P<high>{_FIGURES}){_NO_MORE_FIGURES}{_ENDS}"
+)
+_YOUNG = 18
+_OF_AGE = re.compile(
+    r"\b(?:kids?|child(?:ren)?|toddlers?|boys?|girls?|teens?|bab(?:y|ies)|criancas?|bebes?|menin[oa]s?|nin[oa]s?|nen[ae]s?|idade|edad|age[sd]?|grandson|granddaughter|net[oa]s?|niet[oa]s?|sobrinh?[oa]s?|nephews?|nieces?|sons?|daughters?|filh[oa]s?|hij[oa]s?)(?:\s+\w+){0,2}\s*$"
+)
+_SPENT = re.compile(
+    r"\b(?:spent|paid|lost|won|earned|stole|cost me|gastei|paguei|perdi|ganhei|custou|gaste|pague|gane|costo)\b(?:\s+\w+){0,2}\s*$"
+)
+
+
+def _amount(text: str, thousand: str | None = None) -> float:
+    """A number as it is written: "1.299,90", "1,200.50", "29.99", "thirty", "mil"."""
+    if not text[0].isdigit():
+        total = 0
+        for w in re.split(r"[\s-]+", text):
+            if w in _HUNDRED_WORDS and w == "hundred":
+                total = (total or 1) * 100
+            else:
+                total += _HUNDRED_WORDS.get(w, 0) + _COUNTED.get(w, 0)
+                total = (total or 1) * _THOUSANDS.get(w, 1) if w in _THOUSANDS else total
+        value = float(total)
+    else:
+        whole, _, cents = text, "", ""
+        m = re.fullmatch(r"(.*)[.,](\d{1,2})", text)
+        if m:
+            whole, cents = m[1], m[2]
+        value = float(f"{re.sub(r'[.,]', '', whole)}.{cents or 0}")
+    return value * (_THOUSANDS[thousand.strip()] if thousand else 1)
+
+
+def _prices(text: str, known: Collection[str]) -> list[Quantity]:
+    """Prices; ``known`` as for `find_quantities`."""
+    found: list[Quantity] = []
+    for m in _PRICE_RANGE.finditer(text):
+        high = _amount(m["fig1_b"] or m["fig2_b"], m["k1_b"] or m["k2_b"])
+        low = _amount(m["low"], m["k_low"])
+        if low < high:
+            found.append(Quantity(m.start(), m.end(), "price", low, high))
+    for m in _PRICE.finditer(text):
+        amount = _amount(m["fig1"] or m["fig2"], m["k1"] or m["k2"])
+        limited = any(
+            m[g] for g in ("less", "max", "min", "purse_only", "orless", "ormore", "about")
+        )
+        if not limited and ("price" not in known or _SPENT.search(text, 0, m.start())):
+            continue
+        found.append(_priced(m, amount, text))
+    if "price" in known and "runtime" not in known:
+        for m in _BARE_RANGE.finditer(text):
+            low, high = _amount(m["low"]), _amount(m["high"])
+            if low < high and not _year_like(high, known):
+                found.append(Quantity(m.start(), m.end(), "price", low, high))
+        for m in _BARE_PRICE.finditer(text):
+            amount = _amount(m["fig"])
+            young = amount <= _YOUNG and _OF_AGE.search(text, max(0, m.start() - 60), m.start())
+            if not young and not _year_like(amount, known):
+                found.append(_priced(m, amount, text))
+    return found
+
+
+def _priced(m: re.Match[str], amount: float, text: str) -> Quantity:
+    g = {"about": None, "orless": None, "ormore": None, **m.groupdict()}
+    least = bool(g["min"] or g["ormore"])
+    if (g["min"] or g["less"]) and _NEGATED.search(text, max(0, m.start() - NEAR), m.start()):
+        least = not least
+    if g["about"] and not (g["orless"] or g["ormore"] or g["purse_only"]):
+        spread = round(amount * AROUND_PRICE, 2)
+        return Quantity(m.start(), m.end(), "price", amount - spread, amount + spread)
+    low, high = (amount, None) if least else (None, amount)
+    return Quantity(m.start(), m.end(), "price", low, high)
+
+
+def _year_like(amount: float, known: Collection[str]) -> bool:
+    return "year" in known and 1900 <= amount < 2100 and amount == int(amount)
+
+
+def find_quantities(
+    text: str, this_year: int, known: Collection[str] = ("year", "runtime")
+) -> list[Quantity]:
+    """Bounds on years, running times and prices in ``text``, not overlapping, in order.
 
     Parameters
     ----------
     this_year: what "recent" and "the last five years" count from.
+    known: which of "year", "runtime" and "price" things have. An amount of money without a limit
+        ("30 euros") is a wish only where there are prices, a limit without a currency ("under
+        30") only where there are prices and no running times.
 
     Returns
     -------
     Quantities; years are calendar years, running times minutes. "Before 1980" excludes 1980 and
     "under two hours" excludes 120 minutes; "until", "at most", "since" include theirs. A bare
-    running time means 15 minutes around it.
+    running time means 15 minutes around it, a bare price at most that; limits of prices include
+    the amount.
     """
     plain = flat(text)
-    found = _runtimes(plain) + _years(plain, this_year)
+    found = _prices(plain, known) + _runtimes(plain) + _years(plain, this_year)
     exact = {q.kind for q in found if not q.vague}
     found = [q for q in found if not q.vague or q.kind not in exact]
     chosen: list[Quantity] = []

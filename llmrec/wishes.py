@@ -7,19 +7,23 @@ the measurement of constraint satisfaction all come from here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from llmrec.titles import fold
 from llmrec.types import Item, Preferences
 
-__all__ = ["Wish", "meets_all", "wishes", "without"]
+__all__ = ["Things", "Wish", "meets_all", "things_of", "wishes", "without"]
+
+Things = Literal["films", "products"]
 
 _ALL = ("genres", "people", "directors")
 _ANY = ("genres_any", "people_any", "countries", "languages")
 _OUT = ("genres_out", "people_out", "countries_out", "languages_out", "keywords_out")
-_BOUNDS = ("year_min", "year_max", "runtime_min", "runtime_max")
+_BOUNDS = ("year_min", "year_max", "runtime_min", "runtime_max", "price_min", "price_max")
+_OF_FILMS = ("runtime", "directors", "cast", "genres")
 
 _fold = lru_cache(maxsize=65536)(fold)
 
@@ -51,13 +55,18 @@ class Wish:
         """Whether the wish is that none of the values occurs."""
         return self.field in _OUT
 
+    @property
+    def bound(self) -> float:
+        """The number of a wish about a year, a running time or a price."""
+        return float(self.values[0]) if self.attribute == "price" else int(self.values[0])
+
     def met_by(self, item: Item) -> bool:
         """Whether ``item`` meets the wish. An item without the fact meets no positive wish."""
         if self.field in _BOUNDS:
             actual = getattr(item, self.attribute)
             if actual is None:
                 return False
-            bound = int(self.values[0])
+            bound = self.bound
             return bool(actual >= bound if self.field.endswith("_min") else actual <= bound)
         have = {_fold(v) for v in getattr(item, self.attribute)}
         hit = any(_fold(v) in have for v in self.values)
@@ -86,6 +95,17 @@ def without(preferences: Preferences, wish: Wish) -> Preferences:
         return dataclasses.replace(preferences, **{wish.field: None})  # type: ignore[arg-type]
     left = tuple(v for v in getattr(preferences, wish.field) if v not in wish.values)
     return dataclasses.replace(preferences, **{wish.field: left})  # type: ignore[arg-type]
+
+
+def things_of(known: Mapping[str, float]) -> Things:
+    """What a catalogue holds, by the share of its items that have each field of Item.
+
+    Where no item has what films have, they are products; a year makes them films, unless they
+    have prices.
+    """
+    if any(known.get(name) for name in _OF_FILMS):
+        return "films"
+    return "films" if known.get("year") and not known.get("price") else "products"
 
 
 def meets_all(item: Item, conditions: Iterable[Wish]) -> bool:

@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 
-from llmrec.types import Item, Preferences, Recommendation
-from llmrec.wishes import Wish
+from llmrec.orders import without_orders
+from llmrec.titles import words
+from llmrec.types import LANGUAGES, Item, Preferences, Recommendation
+from llmrec.wishes import Things, Wish
 
 __all__ = [
+    "amount",
     "chip_texts",
     "display_name",
     "duration",
@@ -39,6 +42,9 @@ _T = {
         "few_one": "Only one film in the catalogue meets everything.",
         "unknown": "I do not know {} from this catalogue.",
         "excluded": "I left out what you have seen or did not like.",
+        "again": "There is nothing new that goes with that, so here is what I have shown before.",
+        "price": "price {}", "mentions": "mentions {}", "between": "from {} to {}",
+        "unchecked": "The catalogue gives no {}, so I could not check: {}.", "nor": " or ",
     },
     "pt": {
         "with": "com {}", "without": "sem {}", "avoid": "evitando: {}", "without_person": "sem {}", "directed": "com direção de {}",
@@ -54,6 +60,9 @@ _T = {
         "few_one": "Só um filme do catálogo atende a tudo.",
         "unknown": "Não conheço {} neste catálogo.",
         "excluded": "Deixei de fora o que você já viu ou não gostou.",
+        "again": "Não há nada novo que combine com isso, então mostro de novo o que já mostrei.",
+        "price": "preço {}", "mentions": "menciona {}", "between": "de {} a {}",
+        "unchecked": "O catálogo não informa {}, então não pude conferir: {}.", "nor": " nem ",
     },
     "es": {
         "with": "con {}", "without": "sin {}", "avoid": "evitando: {}", "without_person": "sin {}", "directed": "con dirección de {}",
@@ -69,8 +78,55 @@ _T = {
         "few_one": "Solo una película del catálogo lo cumple todo.",
         "unknown": "No conozco {} en este catálogo.",
         "excluded": "Dejé fuera lo que ya viste o no te gustó.",
+        "again": "No hay nada nuevo que encaje con eso, así que vuelvo a mostrar lo que ya mostré.",
+        "price": "precio {}", "mentions": "menciona {}", "between": "de {} a {}",
+        "unchecked": "El catálogo no indica {}, así que no pude comprobar: {}.", "nor": " ni ",
     },
 }  # fmt: skip
+
+# What is said otherwise of products.
+_OF_PRODUCTS = {
+    "en": {
+        "nothing": "I found no product in the catalogue that goes with that. Take back a wish, or say it in other words, and I will look again.",
+        "open": "Tell me what it is for or what it should have, and I will narrow it down.",
+        "relaxed": "No product meets all of it, so I gave up: {}.",
+        "few_one": "Only one product in the catalogue meets everything.",
+        "excluded": "I left out what you know already or did not like.",
+    },
+    "pt": {
+        "nothing": "Não achei no catálogo nenhum produto que combine com isso. Retire um dos pedidos, ou diga com outras palavras, e eu procuro de novo.",
+        "open": "Diga para que serve ou o que deve ter e eu afino a lista.",
+        "relaxed": "Nenhum produto atende a tudo, então abri mão de: {}.",
+        "few_one": "Só um produto do catálogo atende a tudo.",
+        "excluded": "Deixei de fora o que você já conhece ou de que não gostou.",
+    },
+    "es": {
+        "like": "cercano a {}",
+        "nothing": "No encontré en el catálogo ningún producto que encaje con eso. Quita uno de los deseos, o dilo con otras palabras, y busco de nuevo.",
+        "found_one": "Este es el que mejor encaja: {}.", "found": "Estos son los que mejor encajan: {}.",
+        "open": "Dime para qué es o qué debe tener y afino la lista.",
+        "relaxed": "Ningún producto lo cumple todo, así que renuncié a: {}.",
+        "few_one": "Solo un producto del catálogo lo cumple todo.",
+        "excluded": "Dejé fuera lo que ya conoces o no te gustó.",
+    },
+}  # fmt: skip
+_FACTS = {  # what a catalogue may lack, in the plural
+    "year": ("years", "anos", "años"),
+    "runtime": ("running times", "durações", "duraciones"),
+    "price": ("prices", "preços", "precios"),
+    "genres": ("genres", "gêneros", "géneros"),
+    "people": ("names of people", "nomes de pessoas", "nombres de personas"),
+    "directors": ("directors", "quem dirige", "quién dirige"),
+    "countries": ("countries", "países", "países"),
+    "languages": ("spoken languages", "idiomas falados", "idiomas hablados"),
+    "keywords": ("themes", "temas", "temas"),
+}
+MAX_MENTIONED = 4
+
+
+@cache
+def _texts(language: str, things: Things) -> dict[str, str]:
+    return _T[language] | (_OF_PRODUCTS[language] if things == "products" else {})
 
 
 MAX_DESCRIPTION = 2_000  # characters that a record holds of it
@@ -98,6 +154,17 @@ def duration(minutes: int) -> str:
     return f"{hours} h {rest:02d}" if rest else f"{hours} h"
 
 
+def amount(price: float, language: str, *, cents: bool = True) -> str:
+    """``24.9`` as ``24.90``, or ``24,90``. ``cents``: of whole numbers too."""
+    shown = f"{price:.2f}" if cents or price != int(price) else f"{price:.0f}"
+    return shown if language == "en" else shown.replace(".", ",")
+
+
+_PRODUCT_CHIPS = {
+    "en": ("Cheaper", "Show me others"),
+    "pt": ("Mais barato", "Mostre outros"),
+    "es": ("Más barato", "Muéstrame otros"),
+}
 _CHIPS = {
     "en": ("Newer", "Older", "Shorter", "Something lighter", "Darker", "No {}"),
     "pt": ("Mais novo", "Mais antigo", "Mais curto", "Mais leve", "Mais sombrio", "Sem {}"),
@@ -105,13 +172,18 @@ _CHIPS = {
 }
 
 
-def chip_texts(genres: Mapping[str, int], language: str) -> list[str]:
+def chip_texts(
+    genres: Mapping[str, int], language: str, *, things: Things = "films", priced: bool = False
+) -> list[str]:
     """Messages that may follow a list, in the order in which they are offered.
 
     Parameters
     ----------
     genres: how many of the items shown are of each genre.
+    things: what the catalogue holds. priced: whether it gives prices.
     """
+    if things == "products":
+        return list(_PRODUCT_CHIPS[language] if priced else _PRODUCT_CHIPS[language][1:])
     newer, older, shorter, lighter, darker, no = _CHIPS[language]
     most = sorted(genres, key=lambda g: (-genres[g], g))[:2]
     without = [no.format(display_name("genre", g, language).lower()) for g in most]
@@ -140,6 +212,9 @@ def wish_label(wish: Wish, language: str) -> str:
             return t[wish.field].format(named)
         case "runtime":
             return t[wish.field].format(duration(int(wish.values[0])))
+        case "price":
+            limit = "runtime_min" if wish.field == "price_min" else "runtime_max"
+            return t[limit].format(amount(wish.bound, language, cents=False))
         case "people":
             return t["without_person" if wish.negative else "with"].format(named)
         case "directors":
@@ -154,29 +229,42 @@ def wish_label(wish: Wish, language: str) -> str:
 
 
 def wish_labels(wishes: Sequence[Wish], language: str) -> tuple[str, ...]:
-    """Labels of several wishes; a first and a last year become one label."""
-    bounds = {w.field: w.values[0] for w in wishes if w.attribute == "year"}
-    low, high = bounds.get("year_min"), bounds.get("year_max")
+    """Labels of several wishes; a first and a last year become one label, so do two prices."""
+    t = _T[language]
+    bounds = {w.field: w for w in wishes if w.attribute in ("year", "price")}
     out = []
     for w in wishes:
-        if low and high and w.field == "year_min":
-            template = _T[language]["year" if low == high else "years"]
-            out.append(template.format(low, high))
-        elif not (low and high and w.field == "year_max"):
+        low, high = bounds.get(f"{w.attribute}_min"), bounds.get(f"{w.attribute}_max")
+        if low is None or high is None:
             out.append(wish_label(w, language))
+        elif w is low and w.attribute == "year":
+            template = t["year" if low.values == high.values else "years"]
+            out.append(template.format(low.values[0], high.values[0]))
+        elif w is low:
+            ends = [amount(end.bound, language, cents=False) for end in (low, high)]
+            out.append(t["between"].format(*ends))
     return tuple(out)
 
 
 def reason(
-    item: Item, preferences: Preferences, matched: Sequence[Wish], near: Item | None, language: str
+    item: Item,
+    preferences: Preferences,
+    matched: Sequence[Wish],
+    near: Item | None,
+    language: str,
+    *,
+    things: Things = "films",
 ) -> str:
-    """Why this item: the facts of it that meet the wishes, then what it shares with a film named.
+    """Why this item: the facts of it that meet the wishes, then what it shares with one named.
+
+    Of an item without such facts: which of the words asked for stand in its texts.
 
     Parameters
     ----------
-    near: the film of the user's that it is closest to.
+    near: the item of the user's that it is closest to.
+    things: what the catalogue holds.
     """
-    t = _T[language]
+    t = _texts(language, things)
     facts: list[str] = []
     genres = [
         v
@@ -200,17 +288,16 @@ def reason(
     if item.runtime:
         facts.append(duration(item.runtime))
     if "countries" in fields:
-        facts += [display_name("country", c, language) for c in _asked_for(item.countries, matched)]
+        origin = _asked_for(item.countries, matched)
+        facts += [display_name("country", c, language) for c in origin]
     if "languages" in fields:
         spoken = _asked_for(item.languages, matched)
         facts += [t["in"].format(display_name("language", c, language)) for c in spoken]
-    asked = {v for w in matched if w.attribute == "people" and not w.negative for v in w.values}
-    directors = [d for d in item.directors if d in asked or "directors" in fields]
-    cast = [c for c in item.cast if c in asked]
-    if directors:
-        facts.append(t["directed"].format(_joined(directors, t["and"])))
-    if cast:
-        facts.append(t["with"].format(_joined(cast, t["and"])))
+    facts += _people(item, matched, language)
+    if not facts and (mentioned := _mentioned(item, preferences.text)):
+        facts.append(t["mentions"].format(", ".join(f"“{w}”" for w in mentioned)))
+    if item.price is not None:
+        facts.append(t["price"].format(amount(item.price, language)))
     if near is not None:
         shared = _shared(item, near, language)
         name = near.title_in(language)
@@ -220,6 +307,35 @@ def reason(
             else t["like"].format(name)
         )
     return ", ".join(facts)
+
+
+def _people(item: Item, matched: Sequence[Wish], language: str) -> list[str]:
+    """The people of an item who were asked for, with what they did."""
+    t = _T[language]
+    asked = {v for w in matched if w.attribute == "people" and not w.negative for v in w.values}
+    any_director = any(w.attribute == "directors" for w in matched)
+    directors = [d for d in item.directors if d in asked or any_director]
+    cast = [c for c in item.cast if c in asked]
+    return [
+        t[key].format(_joined(people, t["and"]))
+        for key, people in (("directed", directors), ("with", cast))
+        if people
+    ]
+
+
+def _mentioned(item: Item, text: str) -> list[str]:
+    """Words of ``text`` as they stand in the item's own texts, plural or not."""
+    asked = dict.fromkeys(_singular(w) for w in text.split())
+    found: dict[str, str] = {}
+    for own in (*item.all_titles, item.description, *item.descriptions.values()):
+        for w in words(own):
+            if (key := _singular(w.key)) in asked:
+                found.setdefault(key, own[w.start : w.end].lower())
+    return [found[w] for w in asked if w in found][:MAX_MENTIONED]
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") else word
 
 
 def _asked_for(values: Sequence[str], matched: Sequence[Wish]) -> Sequence[str]:
@@ -248,19 +364,29 @@ def reply_text(
     asked: Sequence[Wish],
     relaxed: Sequence[Wish],
     wanted: int,
+    *,
+    unchecked: Sequence[Wish] = (),
+    again: bool = False,
+    things: Things = "films",
 ) -> str:
     """The prose around a list, filled from what was executed.
 
     Parameters
     ----------
-    asked: every hard wish. relaxed: those given up because nothing met them all.
+    asked: every hard wish that was executed. relaxed: those of them given up because nothing met
+        them all.
     wanted: how many items were asked for.
+    unchecked: hard wishes about facts that the catalogue does not give.
+    again: whether items that were shown before are shown again, as nothing else is left.
+    things: what the catalogue holds.
     """
     language = preferences.language
-    t = _T[language]
+    t = _texts(language, things)
     parts: list[str] = []
     if preferences.unknown:
         parts.append(t["unknown"].format(_joined([f"“{u}”" for u in preferences.unknown], t["or"])))
+    if unchecked:
+        parts.append(_unchecked(unchecked, language))
     if not recommendations:
         return " ".join([*parts, t["nothing"]])
     keywords = [
@@ -271,26 +397,33 @@ def reply_text(
         parts.append(t["wishes"].format(", ".join(understood)))
     if relaxed:
         parts.append(t["relaxed"].format(", ".join(wish_labels(relaxed, language))))
-    titles = [r.item.title_in(language) for r in recommendations]
-    found = t["found_one" if len(titles) == 1 else "found"]
-    parts.append(
-        found.format(
-            _joined(
-                [
-                    f"{n} ({r.item.year})" if r.item.year else n
-                    for n, r in zip(titles, recommendations, strict=True)
-                ],
-                t["and"],
-            )
-        )
-    )
-    if asked and not relaxed and len(recommendations) < wanted:
-        parts.append(t["few_one"] if len(titles) == 1 else t["few"].format(len(titles)))
+    if again:
+        parts.append(t["again"])
+    n = len(recommendations)
+    named = _joined([_dated(r.item, language) for r in recommendations], t["and"])
+    parts.append(t["found_one" if n == 1 else "found"].format(named))
+    if asked and not (relaxed or unchecked) and n < wanted:
+        parts.append(t["few_one"] if n == 1 else t["few"].format(n))
     if preferences.seen or preferences.dislikes:
         parts.append(t["excluded"])
-    if not understood and not preferences.similar_to and not preferences.likes:
+    searched = unchecked or (things == "products" and preferences.text)
+    if not (understood or searched or preferences.similar_to or preferences.likes):
         parts.append(t["open"])
     return " ".join(parts)
+
+
+def _dated(item: Item, language: str) -> str:
+    title = item.title_in(language)
+    return f"{title} ({item.year})" if item.year else title
+
+
+def _unchecked(wishes: Sequence[Wish], language: str) -> str:
+    place = LANGUAGES.index(language)
+    t = _T[language]
+    facts = dict.fromkeys(_FACTS[w.attribute][place] for w in wishes)
+    return t["unchecked"].format(
+        _joined(list(facts), t["nor"]), ", ".join(wish_labels(wishes, language))
+    )
 
 
 def record_texts(item: Item, language: str) -> dict[str, str]:
@@ -313,7 +446,9 @@ def record_texts(item: Item, language: str) -> dict[str, str]:
         "languages": listed("languages", item.languages),
         "rating": f"{item.rating:g}/10" if item.rating is not None else "",
         "price": f"{item.price:.2f}" if item.price is not None else "",
-        "description": item.description_in(language)[:MAX_DESCRIPTION],
+        "description": without_orders(item.description_in(language), item.all_titles)[
+            :MAX_DESCRIPTION
+        ],
     }
     return {name: shown for name, text in texts.items() if (shown := on_one_line(text))}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,6 +84,42 @@ def test_every_text_is_there_in_the_three_languages() -> None:
             slots = set(re.findall(r"{(\w+)}", text))
             assert slots == set(re.findall(r"{(\w+)}", english[key])), key
         assert len(texts.EXAMPLES[language]) == len(texts.EXAMPLES["en"])
+
+
+def test_what_is_said_of_products_is_there_in_the_three_languages() -> None:
+    assert set(texts.PRODUCT_TEXTS) == set(texts.PRODUCT_EXAMPLES) == set(LANGUAGES)
+    for language in LANGUAGES:
+        own = texts.PRODUCT_TEXTS[language]
+        assert set(own) == set(texts.PRODUCT_TEXTS["en"])
+        for key, text in own.items():
+            slots = set(re.findall(r"{(\w+)}", text))
+            assert slots == set(re.findall(r"{(\w+)}", texts.TEXTS[language][key])), key
+            assert texts.say(language, key, "products", **dict.fromkeys(slots, "x"))
+        assert len(texts.PRODUCT_EXAMPLES[language]) == len(texts.EXAMPLES[language])
+
+
+OF_FILMS = re.compile(
+    r"\b(?:films?|movies?|filmes?|películas?|watch|assist\w+|ver hoje|vemos)\b", re.I
+)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_page_of_products_does_not_speak_of_films(language: str) -> None:
+    for key in texts.TEXTS[language]:
+        said = texts.PRODUCT_TEXTS[language].get(key, texts.TEXTS[language][key])
+        assert not OF_FILMS.search(said), key
+    assert not any(OF_FILMS.search(e) for e in texts.PRODUCT_EXAMPLES[language])
+    visit = Visit(language, "products")
+    shown = [
+        *cards.log(visit, shop.PRODUCTS[:3]),
+        cards.header(language, "scripted", things="products"),
+        *(c.label(language, "products") for c in panel.CONTROLS),
+    ]
+    assert not any(OF_FILMS.search(s) for s in shown)
+
+
+def test_a_fresh_visit_keeps_what_the_catalogue_holds() -> None:
+    assert copy.deepcopy(Visit("pt", "products")).things == "products"
 
 
 def test_every_control_and_button_has_its_label() -> None:
@@ -267,6 +304,8 @@ def preferences(draw: st.DrawFn) -> Preferences:
         year_max=draw(st.none() | st.integers(1990, 2020)),
         runtime_min=minutes,
         runtime_max=draw(st.none() | st.integers(100, 300)),
+        price_min=draw(st.none() | st.sampled_from((0.0, 9.99))),
+        price_max=draw(st.none() | st.sampled_from((10.0, 49.9))),
         similar_to=tuple(draw(some("films"))),
         seen=tuple(draw(some("films"))),
         unknown=("Nobody",),
@@ -289,11 +328,13 @@ def test_edits_arrive_where_they_belong(recommender: Recommender) -> None:
     values["people"] = ["tautou", "Ridley Scott"]
     values["similar_to"] = ["velocidade maxima"]
     values["year_max"] = 1999.0
+    values["price_max"] = "49.90"
     made = panel.read(values, base, recommender, "en")
     assert made.genres_any == ("Action", "Crime")
     assert (made.people, made.directors) == (("Audrey Tautou",), ("Ridley Scott",))
     assert made.similar_to == ("speed",)
     assert made.year_max == 1999
+    assert made.price_max == 49.9
     assert made.language == "pt"
 
 
@@ -308,6 +349,10 @@ def test_edits_arrive_where_they_belong(recommender: Recommender) -> None:
         ({"runtime_max": -5}, "a whole number from 1 to 900"),
         ({"runtime_max": "soon"}, "“soon” under “Minutes, max.”"),
         ({"runtime_max": float("inf")}, "“inf” under"),
+        ({"price_max": -1}, "“-1” under “Price, max.” cannot be used: give a number, 0 or more"),
+        ({"price_min": "cheap"}, "“cheap” under “Price, min.”"),
+        ({"price_min": float("nan")}, "“nan” under “Price, min.”"),
+        ({"price_min": 30, "price_max": 9.5}, "“Price, min.” (30.0) is above “Price, max.” (9.5)"),
         ({"year_min": 2001, "year_max": 1999}, "“From year” (2001) is above “To year” (1999)"),
         ({"genres": ["Action"], "genres_out": ["Action"]}, "Action is both wanted and unwanted"),
         ({"people": ["Zzyx Qwerty"]}, "I do not know “Zzyx Qwerty”"),
@@ -336,6 +381,31 @@ def test_choices_hold_the_catalogue_and_the_values(recommender: Recommender) -> 
         by_name["similar_to"], ("gone",), "pt"
     )
     assert ("Al Pacino", "Al Pacino") in choices.of(by_name["people"], (), "es")
+
+
+def test_prices_are_offered_only_where_the_catalogue_has_some(recommender: Recommender) -> None:
+    def offered(of: Recommender) -> set[str]:
+        return {c.name for c in panel.CONTROLS if panel.choices_of(of).offered(c)}
+
+    prices = {"price_min", "price_max"}
+    films = offered(recommender)
+    assert films == {c.name for c in panel.CONTROLS if not c.rare} - prices
+    assert offered(shop.recommender()) == {*prices, "similar_to"}
+    assert offered(shop.recommender(shop.without_prices())) == {"similar_to"}
+    dated = recommender_of([dataclasses.replace(f, price=9.9) for f in FILMS])
+    assert offered(dated) == films | prices
+
+
+def test_a_product_card_shows_its_price() -> None:
+    for language, price in (("en", "24.90"), ("pt", "24,90"), ("es", "24,90")):
+        shown = cards.card(
+            Recommendation(shop.BY_ID["projector"], 1, -0.5),
+            language=language,
+            page_language=language,
+            things="products",
+        )
+        assert f'<p class="lr-meta">{price}</p>' in shown
+        assert not OF_FILMS.search(re.sub("<[^>]+>", " ", shown))
 
 
 # -- a visit ------------------------------------------------------------------------------------

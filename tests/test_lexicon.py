@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
+import shop
 from hypothesis import given
 from hypothesis import strategies as st
 from world import BY_ID, FILMS, THIS_YEAR, lexicon
@@ -293,3 +296,53 @@ def test_what_tells_nothing_keeps_the_language() -> None:
 @given(st.text(max_size=200), st.sampled_from(LANGUAGES))
 def test_any_text_has_a_language(text: str, default: str) -> None:
     assert guess_language(text, default) in LANGUAGES
+
+
+# -- prices, and what a shop is asked ------------------------------------------------------------
+
+
+def test_a_price_is_a_span_with_its_limits() -> None:
+    message = "a torch for at most 30 euros"
+    (span,) = shop.lexicon().mark(message).spans
+    assert (span.kind, span.low, span.high, span.mark) == ("price", None, 30.0, "[m1]")
+    assert message[span.start : span.end] == "at most 30 euros"
+    assert shop.lexicon().mark(message).text == "a torch for [m1]"
+
+
+@pytest.mark.parametrize(
+    ("message", "films", "goods"),
+    [
+        ("under 30", "under 30", "[m1]"),
+        ("something for 30 dollars", "something for 30 dollars", "something for [m1]"),
+        ("under 30 dollars", "[m1]", "[m1]"),
+        ("a longer one", "a ~longer one", "a longer one"),
+        ("something old and long", "something [y1] and [d1]", "something old and long"),
+        ("cheaper", "cheaper", "~cheaper"),
+        ("mais barato", "mais barato", "~cheaper"),
+        ("demasiado caro", "demasiado caro", "~cheaper"),
+        ("under 90 minutes", "[d1]", "[d1]"),
+    ],
+)
+def test_what_a_number_means_depends_on_what_the_catalogue_has(
+    message: str, films: str, goods: str
+) -> None:
+    assert lexicon().mark(message).text == films
+    assert shop.lexicon().mark(message).text == goods
+
+
+def test_films_with_prices_have_both() -> None:
+    priced = [dataclasses.replace(f, price=9.9) for f in FILMS]
+    store = Lexicon(priced, this_year=THIS_YEAR)
+    assert store.things == "films"
+    assert store.mark("under 30").text == "under 30"  # minutes, or money?
+    assert store.mark("30 dollars").text == "[m1]"
+    assert store.mark("shorter and cheaper").text == "~shorter and ~cheaper"
+
+
+def test_the_lexicon_tells_what_the_catalogue_has() -> None:
+    assert shop.lexicon().things == "products"
+    assert shop.lexicon().known == {"price"}
+    assert lexicon().things == "films"
+    assert lexicon().known == {
+        "year", "runtime", "genres", "directors", "cast", "keywords", "countries", "languages"
+    }  # fmt: skip

@@ -120,6 +120,18 @@ SLOTS: list[tuple[str, str, str, dict[str, object]]] = [
         {"runtime_min": 180},
     ),
     (
+        "a film for at most 30 euros",
+        "um filme por até 30 euros",
+        "una película por menos de 30 euros",
+        {"price_max": 30.0},
+    ),
+    (
+        "a film for at least 12.50 dollars",
+        "um filme de pelo menos 12,50 reais",
+        "una película de al menos 12,50 dólares",
+        {"price_min": 12.5},
+    ),
+    (
         "a film about time travel",
         "um filme sobre viagem no tempo",
         "una película sobre viajes en el tiempo",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 from hypothesis import example, given
@@ -119,8 +120,59 @@ RUNTIMES = {
     ],
 }
 
+PRICES = {
+    "en": [
+        ("under 30 dollars", None, 30),
+        ("for less than $30", None, 30),
+        ("at most 15.50 euros", None, 15.5),
+        ("up to a hundred dollars", None, 100),
+        ("nothing over £50", None, 50),
+        ("30 bucks or less", None, 30),
+        ("my budget is 200 euros", None, 200),
+        ("I can only spend 40 dollars", None, 40),
+        ("at least 100 dollars", 100, None),
+        ("over 1,200.50 USD", 1200.5, None),
+        ("not under $20", 20, None),
+        ("between 20 and 40 euros", 20, 40),
+        ("$20-$40", 20, 40),
+        ("around 30 euros", 24, 36),
+    ],
+    "pt": [
+        ("até 50 reais", None, 50),
+        ("por menos de R$ 1.299,90", None, 1299.9),
+        ("no máximo cinquenta e cinco reais", None, 55),
+        ("50 reais no máximo", None, 50),
+        ("nada acima de 100 reais", None, 100),
+        ("que não passe de 80 reais", None, 80),
+        ("barato até R$40", None, 40),
+        ("até 2 mil reais", None, 2000),
+        ("tenho duzentos reais", None, 200),
+        ("acima de 100 reais", 100, None),
+        ("pelo menos 30 euros", 30, None),
+        ("entre 100 e 200 reais", 100, 200),
+        ("entre R$ 100 e R$ 200", 100, 200),
+        ("uns 50 reais", 40, 60),
+    ],
+    "es": [
+        ("hasta 50 euros", None, 50),
+        ("menos de 20 €", None, 20),
+        ("no más de 15 dólares", None, 15),
+        ("que no pase de treinta euros", None, 30),
+        ("como mucho 99,95 euros", None, 99.95),
+        ("mi presupuesto es de 300 pesos", None, 300),
+        ("puedo gastar 60 euros", None, 60),
+        ("20 euros como máximo", None, 20),
+        ("más de 100 euros", 100, None),
+        ("no menos de 50 euros", 50, None),
+        ("entre 20 y 40 euros", 20, 40),
+        ("de 20 a 40 euros", 20, 40),
+        ("alrededor de 30 euros", 24, 36),
+    ],
+}
+IN_A_SHOP = ("price",)
 
-def table(of: dict[str, list[tuple[str, int | None, int | None]]]) -> list[object]:
+
+def table(of: Mapping[str, Sequence[tuple[str, float | None, float | None]]]) -> list[object]:
     return [
         pytest.param(text, low, high, id=f"{language}: {text}")
         for language, rows in of.items()
@@ -138,6 +190,67 @@ def test_years(text: str, low: int | None, high: int | None) -> None:
 def test_running_times(text: str, low: int | None, high: int | None) -> None:
     found = find_quantities(text, NOW)
     assert [(q.kind, q.low, q.high) for q in found] == [("runtime", low, high)]
+
+
+@pytest.mark.parametrize("known", [("year", "runtime"), IN_A_SHOP], ids=["films", "shop"])
+@pytest.mark.parametrize(("text", "low", "high"), table(PRICES))
+def test_limits_of_money_are_prices_everywhere(
+    text: str, low: float | None, high: float | None, known: Collection[str]
+) -> None:
+    found = find_quantities(text, NOW, known)
+    assert [(q.kind, q.low, q.high) for q in found] == [("price", low, high)]
+
+
+@pytest.mark.parametrize(
+    ("text", "high"),
+    [
+        ("$30", 30), ("R$ 1.299,90", 1299.9), ("1.200,50 euros", 1200.5), ("30 bucks", 30),
+        ("20 euros", 20), ("USD 1,299", 1299), ("€ 0.99", 0.99), ("mil reais", 1000),
+        ("2,5 mil reais", 2500),
+    ],
+)  # fmt: skip
+def test_money_alone_is_a_limit_only_where_there_are_prices(text: str, high: float) -> None:
+    found = find_quantities(text, NOW, IN_A_SHOP)
+    assert [(q.kind, q.low, q.high) for q in found] == [("price", None, high)]
+    assert find_quantities(text, NOW) == []
+    assert find_quantities(f"I paid {text}", NOW, IN_A_SHOP) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("a torch under 30", None, 30), ("under 29.99, please", None, 29.99),
+        ("por menos de 30", None, 30), ("barato até 40", None, 40),
+        ("hasta 1.200,50", None, 1200.5), ("no más de 15 para mi hijo", None, 15),
+        ("max 80", None, 80), ("over 100", 100, None),
+        ("between 20 and 40", 20, 40), ("notebook até 2000", None, 2000),
+        ("for my kid, under 30", None, 30),
+    ],
+)  # fmt: skip
+def test_a_limit_without_a_currency_is_a_price_in_a_shop(
+    text: str, low: float | None, high: float | None
+) -> None:
+    found = find_quantities(text, NOW, IN_A_SHOP)
+    assert [(q.kind, q.low, q.high) for q in found] == [("price", low, high)]
+    for known in (("year", "runtime"), ("year", "runtime", "price")):
+        assert not any(q.kind == "price" for q in find_quantities(text, NOW, known))
+
+
+def test_what_may_be_a_year_is_one_where_there_are_years() -> None:
+    (found,) = find_quantities("até 2000", NOW, ("year", "price"))
+    assert (found.kind, found.high) == ("year", 2000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a film that made $30 million", "2 million dollars", "for a child under 10",
+        "niños de menos de 8", "menos de 2 kg", "up to 5 people", "under 10 cm", "over 50%",
+        "I have 3 kids", "a real story", "under 3 hours of work", "a ten-year-old", "10 anos",
+    ],
+)  # fmt: skip
+def test_other_numbers_are_no_prices(text: str) -> None:
+    assert not any(q.kind == "price" for q in find_quantities(text, NOW, IN_A_SHOP))
 
 
 def test_both_in_one_message() -> None:
@@ -189,17 +302,17 @@ WORDS = st.sampled_from(
     antes de depois até desde entre e a dos anos oitenta hora meia não no máximo menos mais que
     hasta después los años ochenta más y media cuarto como mucho siglo XX século o ou or , . ( -
     recent old short long nascido born 20th century last five years İ ß 中 \u0301
-    1h:30""".split()
+    1h:30 $ R$ € 30 1.299,90 euros reais bucks mil hundred budget is spend between 2k""".split()
 )
 
 
-def check(text: str) -> None:
-    found = find_quantities(text, NOW)
+def check(text: str, known: Collection[str] = ("year", "runtime")) -> None:
+    found = find_quantities(text, NOW, known)
     end = 0
     for q in found:
         assert end <= q.start < q.end <= len(text)
         end = q.end
-        assert q.kind in ("year", "runtime")
+        assert q.kind in ("year", "runtime", "price")
         assert (q.low, q.high) != (None, None)
         if q.low is not None and q.high is not None:
             assert q.low <= q.high
@@ -209,11 +322,13 @@ def check(text: str) -> None:
 @example("recent e old")
 def test_spans_lie_inside_and_apart_in_sentences(text: str) -> None:
     check(text)
+    check(text, IN_A_SHOP)
 
 
 @given(st.text(max_size=200))
 def test_spans_lie_inside_and_apart_in_any_text(text: str) -> None:
     check(text)
+    check(text, IN_A_SHOP)
 
 
 @given(st.text())
@@ -225,8 +340,22 @@ def test_flat_takes_case_and_accents_away() -> None:
     assert flat("Ação\tÉ Já") == "acao e ja"
 
 
-@pytest.mark.parametrize("unit", ["1990 ", "2 hours ", "a hundred and ", "no ", " ", "not the "])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "1990 ",
+        "2 hours ",
+        "a hundred and ",
+        "no ",
+        " ",
+        "not the ",
+        "under the ",
+        "1,000 ",
+        "9",
+        "$",
+    ],
+)
 def test_a_long_message_is_read_in_no_time(unit: str) -> None:
     began = time.perf_counter()
-    find_quantities((unit * 8000)[:8000], NOW)
+    find_quantities((unit * 8000)[:8000], NOW, IN_A_SHOP)
     assert time.perf_counter() - began < 3

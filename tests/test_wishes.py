@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmrec.types import Item, Preferences
-from llmrec.wishes import Wish, meets_all, wishes, without
+from llmrec.wishes import Wish, meets_all, things_of, wishes, without
 
 GENRES = ("Drama", "Comedy", "Horror")
 PEOPLE = ("Pedro Almodóvar", "Alejandro Amenábar", "Penélope Cruz")
@@ -35,6 +35,7 @@ ITEMS = st.builds(
     languages=some(PLACES),
     runtime=bound(88, 92),
     keywords=some(GENRES),
+    price=st.none() | st.sampled_from((9.99, 10, 10.5)),
 )
 PREFERENCES = st.builds(
     Preferences,
@@ -55,6 +56,8 @@ PREFERENCES = st.builds(
     year_max=bound(1998, 2002),
     runtime_min=bound(88, 92),
     runtime_max=bound(88, 92),
+    price_min=st.none() | st.sampled_from((9.99, 10, 10.5)),
+    price_max=st.none() | st.sampled_from((9.99, 10, 10.5)),
 )
 
 
@@ -82,6 +85,7 @@ def meant(p: Preferences, item: Item) -> bool:
     ranges = [
         (p.year_min, p.year_max, item.year),
         (p.runtime_min, p.runtime_max, item.runtime),
+        (p.price_min, p.price_max, item.price),
     ]
     return (
         all(set(wanted) <= set(have) for wanted, have in every)
@@ -130,7 +134,9 @@ def test_names_are_compared_without_case_and_accents() -> None:
     assert not Wish("people", ("Pedro",)).met_by(film)
 
 
-@pytest.mark.parametrize("field", ["genres", "people_any", "countries", "year_min", "runtime_max"])
+@pytest.mark.parametrize(
+    "field", ["genres", "people_any", "countries", "year_min", "runtime_max", "price_max"]
+)
 def test_an_item_without_the_fact_meets_no_positive_wish(field: str) -> None:
     assert not Wish(field, ("2000",)).met_by(Item("x", "X"))
 
@@ -158,8 +164,37 @@ def test_bounds_are_inclusive() -> None:
         ("keywords_out", "keywords", True),
         ("runtime_max", "runtime", False),
         ("year_min", "year", False),
+        ("price_max", "price", False),
     ],
 )
 def test_what_a_wish_looks_at(field: str, attribute: str, negative: bool) -> None:
     wish = Wish(field, ("1",))
     assert (wish.attribute, wish.negative) == (attribute, negative)
+
+
+def test_prices_are_compared_with_their_cents() -> None:
+    cheap, dear = Item("a", "A", price=29.9), Item("b", "B", price=30.01)
+    (limit,) = wishes(Preferences(price_max=30))
+    assert limit == Wish("price_max", ("30",))
+    assert (limit.met_by(cheap), limit.met_by(dear)) == (True, False)
+    (least,) = wishes(Preferences(price_min=29.95))
+    assert least.bound == 29.95
+    assert (least.met_by(cheap), least.met_by(dear)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("known", "things"),
+    [
+        ({"title": 1.0, "description": 0.9}, "products"),
+        ({"title": 1.0, "price": 0.8}, "products"),
+        ({"title": 1.0, "price": 0.8, "year": 0.5, "runtime": 0.0}, "products"),
+        ({"title": 1.0, "year": 0.9}, "films"),
+        ({"genres": 0.01}, "films"),
+        ({"runtime": 0.5, "price": 1.0}, "films"),
+        ({"directors": 0.5}, "films"),
+    ],
+)
+def test_a_catalogue_without_what_films_have_is_of_products(
+    known: dict[str, float], things: str
+) -> None:
+    assert things_of(known) == things

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from html import escape
 
 from llmrec.demo.posters import poster
-from llmrec.demo.texts import EXAMPLES, say
+from llmrec.demo.texts import EXAMPLES, PRODUCT_EXAMPLES, say
 from llmrec.demo.visit import MARKS, Turn, Visit
-from llmrec.types import MAX_MESSAGE_CHARS, Item, Recommendation
-from llmrec.wishes import wishes
-from llmrec.wording import display_name, duration, wish_labels
+from llmrec.orders import without_orders
+from llmrec.types import MAX_MESSAGE_CHARS, Answer, Item, Recommendation
+from llmrec.wishes import Things, wishes
+from llmrec.wording import amount, display_name, duration, wish_labels
 
 __all__ = ["card", "header", "log", "panel_head", "share", "welcome"]
 
@@ -31,6 +32,9 @@ _ICONS = {
     "missed": '<path d="M6.500 6.500l11 11M17.500 6.500l-11 11"/>',
     "hand": '<path d="M4 20l1-4L16 5l3 3L8 19zM14 7l3 3"/>',
 }
+
+
+MAX_SOURCES = 5
 
 
 def _icon(name: str) -> str:
@@ -58,25 +62,29 @@ def card(
     page_language: str,
     marks: frozenset[str] = frozenset(),
     first: bool = False,
+    things: Things = "films",
 ) -> str:
-    """One film.
+    """One film, or product.
 
     Parameters
     ----------
     language: of the film's facts and the reason. page_language: of the buttons.
     marks: which buttons are pressed.
     first: whether it is the first of its list, which is shown larger and with its description.
+    things: what the catalogue holds.
     """
     item, ui = recommendation.item, page_language
     title = item.title_in(language)
     original = item.original_title
     facts = [str(item.year) if item.year else "", duration(item.runtime) if item.runtime else ""]
     facts += [display_name("genre", g, language) for g in item.genres[:3]]
+    facts += [amount(item.price, language)] if item.price is not None else []
     shared = say(ui, "share", share=share(recommendation.score))
-    more = say(ui, "share_more", logprob=f"{recommendation.score:.2f}".replace("-", "−"))
+    logprob = f"{recommendation.score:.2f}".replace("-", "−")
+    more = say(ui, "share_more", things, logprob=logprob)
     ticks = [_tick("met", w, ui) for w in recommendation.matched]
     ticks += [_tick("missed", w, ui) for w in recommendation.relaxed]
-    about = item.description_in(language) if first else ""
+    about = without_orders(item.description_in(language), item.all_titles) if first else ""
     return "".join(
         (
             f'<li class="lr-card{" lr-first" if first else ""}{_class(marks)}">',
@@ -94,7 +102,7 @@ def card(
             if recommendation.reason
             else "",
             f'<div class="lr-foot"><div class="lr-marks" role="group" aria-label="{escape(title)}">',
-            *(_button(m, item, title, m in marks, ui) for m in MARKS),
+            *(_button(m, item, title, m in marks, say(ui, m, things)) for m in MARKS),
             f'</div><span class="lr-share" tabindex="0" title="{escape(more)}" '
             f'aria-label="{escape(f"{shared}. {more}")}">'
             f"{escape(shared)}</span></div></div></li>",
@@ -113,8 +121,7 @@ def _tick(kind: str, wish: str, ui: str) -> str:
     )
 
 
-def _button(mark: str, item: Item, title: str, pressed: bool, ui: str) -> str:
-    name = say(ui, mark)
+def _button(mark: str, item: Item, title: str, pressed: bool, name: str) -> str:
     return (
         f'<button type="button" class="lr-mark" data-mark="{mark}" data-id="{escape(item.id)}" '
         f'aria-pressed="{str(pressed).lower()}" aria-label="{escape(f"{name}: {title}")}" '
@@ -130,14 +137,15 @@ def _chips(messages: Sequence[str], label: str) -> str:
     return f'<ul class="lr-chips" aria-label="{escape(label)}">{buttons}</ul>'
 
 
-def welcome(language: str, items: Sequence[Item]) -> str:
+def welcome(language: str, items: Sequence[Item], things: Things = "films") -> str:
     """What stands where the conversation will be: a question, pictures, examples to start with."""
+    examples = PRODUCT_EXAMPLES if things == "products" else EXAMPLES
     pictures = "".join(f"<li>{poster(i, language)}</li>" for i in items)
     return (
         f'<div class="lr-welcome"><ul class="lr-strip" aria-hidden="true">{pictures}</ul>'
-        f"<h2>{escape(say(language, 'welcome'))}</h2>"
-        f"<p>{escape(say(language, 'welcome_more'))}</p>"
-        f"{_chips(EXAMPLES[language], say(language, 'examples'))}</div>"
+        f"<h2>{escape(say(language, 'welcome', things))}</h2>"
+        f"<p>{escape(say(language, 'welcome_more', things))}</p>"
+        f"{_chips(examples[language], say(language, 'examples'))}</div>"
     )
 
 
@@ -151,7 +159,7 @@ def log(visit: Visit, posters: Sequence[Item] = ()) -> list[str]:
     out = [f'<span hidden="" data-stamp="{visit.stamp()}"></span>']
     turns = visit.turns
     if not turns:
-        return [*out, welcome(ui, posters)]
+        return [*out, welcome(ui, posters, visit.things)]
     for number, turn in enumerate(turns):
         last = number == len(turns) - 1
         out += _turn(turn, visit, last)
@@ -186,12 +194,13 @@ def _turn(turn: Turn, visit: Visit, last: bool) -> list[str]:
             page_language=ui,
             marks=visit.marks(r.item.id),
             first=r.rank == 1,
+            things=visit.things,
         )
         for r in turn.recommendations
     )
     if cards:
         few = " lr-few" if len(turn.recommendations) < 3 else ""
-        cards = f'<ol class="lr-cards{few}" aria-label="{escape(say(ui, "cards"))}">{cards}</ol>'
+        cards = f'<ol class="lr-cards{few}" aria-label="{escape(say(ui, "cards", visit.things))}">{cards}</ol>'
     elif turn.stage == "thinking":
         cards = (
             f'<div class="lr-wait" role="status"><span class="lr-dots" aria-hidden="true">'
@@ -203,10 +212,16 @@ def _turn(turn: Turn, visit: Visit, last: bool) -> list[str]:
         if turn.text
         else ""
     )
+    if turn.answer is not None:
+        prose += _sources(turn.answer, ui)
     foot = ""
     if turn.problem:
         problem = say(
-            ui, turn.problem, n=_count(len(turn.said), ui), limit=_count(MAX_MESSAGE_CHARS, ui)
+            ui,
+            turn.problem,
+            visit.things,
+            n=_count(len(turn.said), ui),
+            limit=_count(MAX_MESSAGE_CHARS, ui),
         )
         foot += f'<p class="lr-problem" role="alert">{escape(problem)}</p>'
     if turn.stage == "stopped":
@@ -216,13 +231,32 @@ def _turn(turn: Turn, visit: Visit, last: bool) -> list[str]:
     return [head, cards, prose, f"{foot}</section>"]
 
 
+def _sources(answer: Answer, ui: str) -> str:
+    """The items that an answer comes from."""
+    names = "".join(
+        f'<li lang="{answer.language}">{escape(_name(s.item, answer.language))}</li>'
+        for s in answer.sources[:MAX_SOURCES]
+    )
+    if not names or answer.refused:
+        return ""
+    return (
+        f'<div class="lr-understood lr-sources"><span>{escape(say(ui, "sources"))}</span>'
+        f"<ul>{names}</ul></div>"
+    )
+
+
+def _name(item: Item, language: str) -> str:
+    title = item.title_in(language)
+    return f"{title} ({item.year})" if item.year else title
+
+
 def _count(n: int, language: str) -> str:
     return f"{n:,}" if language == "en" else f"{n:,}".replace(",", ".")
 
 
 def _understood(turn: Turn, ui: str) -> str:
     p = turn.preferences
-    if p is None or turn.by_hand:
+    if p is None or turn.by_hand or turn.route != "recommend":
         return ""
     words = [*wish_labels(wishes(p), p.language)]
     words += [display_name("keyword", k, p.language).lower() for k in p.keywords]
@@ -236,7 +270,13 @@ def _understood(turn: Turn, ui: str) -> str:
 
 
 def header(
-    language: str, model: str, *, size: str = "", embedded: bool = False, greeted: bool = True
+    language: str,
+    model: str,
+    *,
+    size: str = "",
+    embedded: bool = False,
+    greeted: bool = True,
+    things: Things = "films",
 ) -> str:
     """The top of the page.
 
@@ -245,6 +285,7 @@ def header(
     model: the name of the model that answers. size: of it, "3M" for three million parameters.
     embedded: whether it is the one that comes with llmrec.
     greeted: whether the language is the visitor's, not just the one the page is built in.
+    things: what the catalogue holds.
     """
     who = f"<b>{escape(model)}</b>"
     if embedded:
@@ -261,10 +302,10 @@ def header(
         for code, name in zip(("pt", "es", "en"), ("Português", "Español", "English"), strict=True)
     )
     return (
-        f'<header class="lr-header" data-page-language="{language if greeted else ""}" data-page-title="{escape(say(language, "page"))}">'
+        f'<header class="lr-header" data-page-language="{language if greeted else ""}" data-page-title="{escape(say(language, "page", things))}">'
         f'<h1><svg viewBox="0 0 32 32" aria-hidden="true" focusable="false"><rect width="32" height="32" rx="8"/>'
         f'<path d="M10 8v16l14-8z"/></svg>llmrec</h1>'
-        f'<p class="lr-tagline">{escape(say(language, "tagline"))}</p>'
+        f'<p class="lr-tagline">{escape(say(language, "tagline", things))}</p>'
         f'<p class="lr-model"><span>{escape(say(language, "answers"))}:</span> {who}</p>'
         f'<div class="lr-languages" role="group" aria-label="{escape(say(language, "language"))}">{buttons}</div>'
         f'<button type="button" class="lr-open" data-panel="open" aria-expanded="false" aria-controls="lr-panel">'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
@@ -28,11 +29,17 @@ _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "H
 
 def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
     """The app: a header, the talk, and the endpoint ``/chat``."""
-    name, size = recommender.model.name, _size(recommender.model)
+    head = functools.partial(
+        header,
+        model=recommender.model.name,
+        size=_size(recommender.model),
+        embedded=embedded,
+        things=recommender.things,
+    )
     with gr.Blocks(title="llmrec", analytics_enabled=False, fill_width=True) as app:
-        visit = gr.State(Visit())
+        visit = gr.State(Visit(things=recommender.things))
         top = gr.HTML(
-            header("en", name, size=size, embedded=embedded, greeted=False),
+            head("en", greeted=False),
             js_on_load=_asset("page.js"),
             apply_default_css=False,
             elem_id="lr-top",
@@ -40,7 +47,7 @@ def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
         screens: list[Screen] = [talk(recommender, visit, _asset("page.js"))]
 
         def dressed(visit: Visit) -> dict[Any, Any]:
-            out = {top: header(visit.language, name, size=size, embedded=embedded)}
+            out = {top: head(visit.language)}
             for screen in screens:
                 out.update(screen.texts(visit))
             return out
@@ -48,7 +55,7 @@ def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
         def arrive(visit: Visit, request: gr.Request) -> dict[Any, Any]:
             visit.language = preferred(request.headers.get("accept-language", ""))
             if visit.language == "en":  # as the page is built
-                return {top: header("en", name, size=size, embedded=embedded)}
+                return {top: head("en")}
             return dressed(visit)
 
         def switch(visit: Visit, event: gr.EventData) -> dict[Any, Any]:

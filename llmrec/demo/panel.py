@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmrec.demo.texts import say
 from llmrec.types import Preferences
+from llmrec.wishes import Things, Wish, things_of
 from llmrec.wording import display_name
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ class Control:
     Attributes
     ----------
     name: also the key of its label, but for "seen", whose label is "seen_films".
-    kind: "choice" (of a list), "person", "film" (names that are looked up), "number" or "text".
+    kind: "choice" (of a list), "person", "film" (names that are looked up), "number" (a whole
+        one), "amount" or "text".
     fields: those of Preferences that it shows together; what is new goes to the first.
     rare: shown only where it holds something.
     """
@@ -43,9 +46,9 @@ class Control:
     vocabulary: str = ""
     rare: bool = False
 
-    def label(self, language: str) -> str:
+    def label(self, language: str, things: Things = "films") -> str:
         """What stands above it."""
-        return say(language, "seen_films" if self.name == "seen" else self.name)
+        return say(language, "seen_films" if self.name == "seen" else self.name, things)
 
 
 CONTROLS = (
@@ -59,6 +62,8 @@ CONTROLS = (
     Control("year_max", "number", ("year_max",)),
     Control("runtime_min", "number", ("runtime_min",)),
     Control("runtime_max", "number", ("runtime_max",)),
+    Control("price_min", "amount", ("price_min",)),
+    Control("price_max", "amount", ("price_max",)),
     Control("countries", "choice", ("countries",), "country"),
     Control("countries_out", "choice", ("countries_out",), "country", rare=True),
     Control("languages", "choice", ("languages",), "language", rare=True),
@@ -79,9 +84,9 @@ class PanelError(Exception):
         self.key = key
         self.values = values
 
-    def sentence(self, language: str) -> str:
+    def sentence(self, language: str, things: Things = "films") -> str:
         """What is wrong, what is allowed and what to do, in one sentence."""
-        return say(language, self.key, **self.values)
+        return say(language, self.key, things, **self.values)
 
 
 class Choices:
@@ -107,6 +112,17 @@ class Choices:
         self.popular = catalog.items_at(best)
         self._get = catalog.get
         self._known: Callable[[object], bool] = catalog.__contains__
+        self._lacking = {name for name, share in catalog.known.items() if not share}
+        self.things: Things = things_of(catalog.known)
+
+    def offered(self, control: Control) -> bool:
+        """Whether a control is shown while it is empty: prices only where there are some."""
+        if control.kind == "amount":
+            return "price" not in self._lacking
+        if self.things == "films":
+            return not control.rare
+        facts = {Wish(f, ()).attribute for f in control.fields}
+        return not control.rare and not facts <= self._lacking
 
     def of(self, control: Control, values: Sequence[str], language: str) -> list[tuple[str, str]]:
         """What a control offers: (name in ``language``, value); ``values`` are always among it."""
@@ -131,7 +147,7 @@ def shown(preferences: Preferences | None) -> dict[str, Value]:
     p = preferences or Preferences()
     out: dict[str, Value] = {}
     for control in CONTROLS:
-        if control.kind in ("number", "text"):
+        if control.kind in ("number", "amount", "text"):
             out[control.name] = getattr(p, control.fields[0])
         else:
             out[control.name] = list(
@@ -165,6 +181,8 @@ def read(
         if control.kind == "number":
             low, high = YEARS if control.name.startswith("year") else MINUTES
             changes[control.name] = _whole(value, control.label(language), low, high)
+        elif control.kind == "amount":
+            changes[control.name] = _amount(value, control.label(language))
         elif control.kind == "text":
             changes[control.name] = " ".join(str(value or "").split())[:500]
         else:
@@ -207,6 +225,18 @@ def _whole(value: Any, field: str, low: int, high: int) -> int | None:
     return whole
 
 
+def _amount(value: Any, field: str) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise PanelError("error_amount", value=str(value)[:40], field=field)
+    return number
+
+
 def _choice(recommender: Recommender, control: Control, language: str, value: str) -> str:
     offered = choices_of(recommender).of(control, (), language)
     if value not in {v for _, v in offered}:
@@ -243,7 +273,7 @@ def choices_of(recommender: Recommender) -> Choices:
 
 
 def _check(p: Preferences, language: str) -> None:
-    for name in ("year", "runtime"):
+    for name in ("year", "runtime", "price"):
         low, high = getattr(p, f"{name}_min"), getattr(p, f"{name}_max")
         if low is not None and high is not None and low > high:
             raise PanelError(

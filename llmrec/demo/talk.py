@@ -51,7 +51,8 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
     """
     choices = choices_of(recommender)
     strip = choices.popular[:: max(1, len(choices.popular) // STRIP)][:STRIP]
-    fresh = Visit()
+    things = choices.things
+    fresh = Visit(things=things)
     with gr.Row(elem_id="lr-body", equal_height=True):
         with gr.Column(elem_id="lr-chat", min_width=0):
             log = gr.HTML(
@@ -65,7 +66,7 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
                 small: dict[str, Any] = {"min_width": 0, "scale": 0}
                 over = gr.Button(say("en", "over"), elem_id="lr-over", **small)
                 box = gr.Textbox(
-                    placeholder=say("en", "placeholder"),
+                    placeholder=say("en", "placeholder", things),
                     label=say("en", "box"),
                     show_label=False,
                     container=False,
@@ -100,11 +101,11 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
             # Labels and choices only: what the visitor may be editing there stays.
             **{
                 controls[c.name]: gr.update(
-                    label=c.label(ui), **_choices(c, values[c.name], choices, ui)
+                    label=c.label(ui, things), **_choices(c, values[c.name], choices, ui)
                 )
                 for c in CONTROLS
             },
-            box: gr.update(placeholder=say(ui, "placeholder"), label=say(ui, "box")),
+            box: gr.update(placeholder=say(ui, "placeholder", things), label=say(ui, "box")),
             send: say(ui, "send"),
             stop: say(ui, "stop"),
             over: say(ui, "over"),
@@ -146,7 +147,7 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
         try:
             preferences = read(named, base, recommender, ui)
         except PanelError as error:
-            yield {wrong: f'<p role="alert">{escape(error.sentence(ui))}</p>'}
+            yield {wrong: f'<p role="alert">{escape(error.sentence(ui, things))}</p>'}
             return
         visit.forget(base, preferences)
         yield from stream(visit, answer(recommender, visit, preferences=preferences), None)
@@ -192,34 +193,37 @@ def _lay_out(choices: Choices) -> dict[str, Any]:
     made: dict[str, Any] = {}
     row: Any = None
     for control in CONTROLS:
-        if control.kind == "number":
+        offered = choices.offered(control)
+        label = control.label("en", choices.things)
+        if control.kind in ("number", "amount"):
             if control.name.endswith("_min"):
-                row = gr.Row(elem_classes="lr-pair")
+                row = gr.Row(elem_classes="lr-pair", visible=offered)
             with row:
                 made[control.name] = gr.Number(
-                    value=None, min_width=0, label=control.label("en"), elem_id=f"lr-{control.name}"
-                )
+                    value=None, min_width=0, label=label, visible=offered,
+                    elem_id=f"lr-{control.name}",
+                )  # fmt: skip
         elif control.kind == "text":
             made[control.name] = gr.Textbox(
-                visible=False, label=control.label("en"), elem_id=f"lr-{control.name}"
+                visible=offered, label=label, elem_id=f"lr-{control.name}"
             )
         else:
             made[control.name] = gr.Dropdown(
                 choices.of(control, (), "en"), value=[], multiselect=True, filterable=True,
-                allow_custom_value=control.kind != "choice", visible=not control.rare,
-                label=control.label("en"), elem_id=f"lr-{control.name}",
+                allow_custom_value=control.kind != "choice", visible=offered,
+                label=label, elem_id=f"lr-{control.name}",
             )  # fmt: skip
     return made
 
 
 def _control_update(control: Control, value: Any, choices: Choices, language: str) -> Any:
     more = _choices(control, value, choices, language)
-    if control.rare:
+    if not choices.offered(control) and control.kind not in ("number", "amount"):
         more["visible"] = bool(value)
     return gr.update(value=value, **more)
 
 
 def _choices(control: Control, value: Any, choices: Choices, language: str) -> dict[str, Any]:
-    if control.kind in ("number", "text"):
+    if control.kind in ("number", "amount", "text"):
         return {}
     return {"choices": choices.of(control, value, language)}

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from llmrec.types import LANGUAGES
+from llmrec.wishes import Things
 
-__all__ = ["EXAMPLES", "TEXTS", "preferred", "say"]
+__all__ = ["EXAMPLES", "PRODUCT_EXAMPLES", "PRODUCT_TEXTS", "TEXTS", "preferred", "say"]
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "en": (
@@ -49,6 +50,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "stop": "Stop",
         "over": "Start over",
         "chips": "Go on with",
+        "sources": "From the catalogue",
         "you": "You",
         "thinking": "Looking through the catalogue…",
         "understood_line": "Understood",
@@ -78,6 +80,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "year_max": "To year",
         "runtime_min": "Minutes, min.",
         "runtime_max": "Minutes, max.",
+        "price_min": "Price, min.",
+        "price_max": "Price, max.",
         "countries": "Countries",
         "countries_out": "Not from",
         "languages": "Spoken language",
@@ -95,6 +99,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "error_model": "The model could not answer just now. Nothing is lost: please try again.",
         "error_model_cards": "The model could not finish, but these films stand. Please go on.",
         "error_number": "“{value}” under “{field}” cannot be used: give a whole number from {low} to {high}, or nothing.",
+        "error_amount": "“{value}” under “{field}” cannot be used: give a number, 0 or more, or nothing.",
         "error_order": "“{low_field}” ({low}) is above “{high_field}” ({high}): swap them or clear one.",
         "error_both": "{value} is both wanted and unwanted: take it out of one of the two.",
         "error_person": "I do not know “{value}” from this catalogue: check the spelling or take the name out.",
@@ -119,6 +124,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "stop": "Parar",
         "over": "Recomeçar",
         "chips": "Continuar com",
+        "sources": "Do catálogo",
         "you": "Você",
         "thinking": "Procurando no catálogo…",
         "understood_line": "Entendi",
@@ -148,6 +154,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "year_max": "Até o ano",
         "runtime_min": "Minutos, mín.",
         "runtime_max": "Minutos, máx.",
+        "price_min": "Preço, mín.",
+        "price_max": "Preço, máx.",
         "countries": "Países",
         "countries_out": "Países que não",
         "languages": "Idioma falado",
@@ -165,6 +173,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "error_model": "O modelo não conseguiu responder agora. Nada se perdeu: tente de novo, por favor.",
         "error_model_cards": "O modelo não conseguiu terminar, mas estes filmes valem. Pode continuar.",
         "error_number": "“{value}” em “{field}” não serve: dê um número inteiro de {low} a {high}, ou nada.",
+        "error_amount": "“{value}” em “{field}” não serve: dê um número, de 0 para cima, ou nada.",
         "error_order": "“{low_field}” ({low}) é maior que “{high_field}” ({high}): troque os dois ou limpe um.",
         "error_both": "{value} está entre o que quer e o que não quer: tire de um dos dois.",
         "error_person": "Não conheço “{value}” neste catálogo: confira a grafia ou tire o nome.",
@@ -189,6 +198,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "stop": "Parar",
         "over": "Empezar de nuevo",
         "chips": "Seguir con",
+        "sources": "Del catálogo",
         "you": "Tú",
         "thinking": "Buscando en el catálogo…",
         "understood_line": "Entendí",
@@ -218,6 +228,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "year_max": "Hasta el año",
         "runtime_min": "Minutos, mín.",
         "runtime_max": "Minutos, máx.",
+        "price_min": "Precio, mín.",
+        "price_max": "Precio, máx.",
         "countries": "Países",
         "countries_out": "Países que no",
         "languages": "Idioma hablado",
@@ -235,6 +247,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "error_model": "El modelo no pudo responder ahora. No se perdió nada: inténtalo de nuevo, por favor.",
         "error_model_cards": "El modelo no pudo terminar, pero estas películas valen. Puedes seguir.",
         "error_number": "“{value}” en “{field}” no sirve: da un número entero de {low} a {high}, o nada.",
+        "error_amount": "“{value}” en “{field}” no sirve: da un número, de 0 en adelante, o nada.",
         "error_order": "“{low_field}” ({low}) es mayor que “{high_field}” ({high}): cámbialos o borra uno.",
         "error_both": "{value} está entre lo que quieres y lo que no: quítalo de uno de los dos.",
         "error_person": "No conozco a “{value}” en este catálogo: revisa cómo se escribe o quita el nombre.",
@@ -245,9 +258,93 @@ TEXTS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
-def say(language: str, key: str, **values: object) -> str:
-    """One text of the page. It is plain text: escape it where it goes into HTML."""
+PRODUCT_EXAMPLES: dict[str, tuple[str, ...]] = {
+    "en": (
+        "A gift for someone who loves to cook",
+        "Headphones for running",
+        "Something waterproof for camping",
+        "A lamp for the desk",
+        "A toy for a child who likes space",
+    ),
+    "pt": (
+        "Um presente para quem gosta de cozinhar",
+        "Um fone de ouvido para correr",
+        "Algo à prova d’água para acampar",
+        "Uma luminária para a mesa",
+        "Um brinquedo para uma criança que gosta do espaço",
+    ),
+    "es": (
+        "Un regalo para alguien que cocina",
+        "Unos auriculares para correr",
+        "Algo impermeable para acampar",
+        "Una lámpara para el escritorio",
+        "Un juguete para un niño al que le gusta el espacio",
+    ),
+}
+
+# What the page says otherwise where the catalogue holds products.
+PRODUCT_TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        "page": "llmrec: products, in conversation",
+        "tagline": "Say what you need and get real products, with reasons you can check.",
+        "welcome": "What are you looking for?",
+        "welcome_more": "What it is for, who it is for, what it should have, what it may cost: say it as you would to a friend.",
+        "placeholder": "A torch that can get wet…",
+        "cards": "Recommended products",
+        "share_more": "Log-probability {logprob}: this product’s part of the choice among all candidates.",
+        "seen": "Have it",
+        "seen_films": "Has already",
+        "similar_to": "Like these products",
+        "people": "By",
+        "error_empty": "The message is empty: say what you are looking for.",
+        "error_model_cards": "The model could not finish, but these products stand. Please go on.",
+        "error_film": "I do not know the product “{value}”: check the name or take it out.",
+    },
+    "pt": {
+        "page": "llmrec: produtos, em conversa",
+        "tagline": "Diga do que precisa e receba produtos reais, com motivos que dá para conferir.",
+        "welcome": "O que você procura?",
+        "welcome_more": "Para que serve, para quem é, o que deve ter, quanto pode custar: fale como falaria com um amigo.",
+        "placeholder": "Uma lanterna que possa molhar…",
+        "cards": "Produtos recomendados",
+        "share_more": "Log-probabilidade {logprob}: a parte deste produto na escolha entre todos os candidatos.",
+        "seen": "Já tenho",
+        "seen_films": "Já tem",
+        "similar_to": "Parecido com estes produtos",
+        "people": "De",
+        "error_empty": "A mensagem está vazia: diga o que procura.",
+        "error_model_cards": "O modelo não conseguiu terminar, mas estes produtos valem. Pode continuar.",
+        "error_film": "Não conheço o produto “{value}”: confira o nome ou tire da lista.",
+    },
+    "es": {
+        "page": "llmrec: productos, conversando",
+        "tagline": "Di qué necesitas y recibe productos reales, con motivos que puedes comprobar.",
+        "welcome": "¿Qué buscas?",
+        "welcome_more": "Para qué es, para quién, qué debe tener, cuánto puede costar: dilo como se lo dirías a un amigo.",
+        "placeholder": "Una linterna que se pueda mojar…",
+        "cards": "Productos recomendados",
+        "share_more": "Log-probabilidad {logprob}: la parte de este producto en la elección entre todos los candidatos.",
+        "seen": "Ya lo tengo",
+        "seen_films": "Ya tiene",
+        "similar_to": "Como estos productos",
+        "people": "De",
+        "error_empty": "El mensaje está vacío: di qué buscas.",
+        "error_model_cards": "El modelo no pudo terminar, pero estos productos valen. Puedes seguir.",
+        "error_film": "No conozco el producto “{value}”: revisa el nombre o quítalo.",
+    },
+}  # fmt: skip
+
+
+def say(language: str, key: str, things: Things = "films", **values: object) -> str:
+    """One text of the page. It is plain text: escape it where it goes into HTML.
+
+    Parameters
+    ----------
+    things: what the catalogue holds. values: what fills the text.
+    """
     text = TEXTS[language][key]
+    if things == "products":
+        text = PRODUCT_TEXTS[language].get(key, text)
     return text.format(**values) if values else text
 
 

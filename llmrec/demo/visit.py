@@ -15,12 +15,13 @@ from llmrec.demo.texts import say
 from llmrec.errors import LLMRecError
 from llmrec.types import (
     MAX_MESSAGE_CHARS,
+    Answer,
     Conversation,
     Message,
     Preferences,
     Recommendation,
 )
-from llmrec.wishes import wishes
+from llmrec.wishes import Things, wishes
 from llmrec.wording import display_name, wish_labels
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Turn:
     by_hand: whether the words sum up preferences that were corrected in the panel.
     problem: the key of the text that says what went wrong; empty where nothing did.
     chips: messages to go on with.
+    route: what the words were taken for; see ``Reply``. answer: to a question, or of a title.
     """
 
     said: str
@@ -57,6 +59,8 @@ class Turn:
     text: str = ""
     problem: str = ""
     chips: tuple[str, ...] = ()
+    route: str = "recommend"
+    answer: Answer | None = None
 
     @property
     def running(self) -> bool:
@@ -72,14 +76,15 @@ class Visit:
 
     Attributes
     ----------
-    language: of the page.
+    language: of the page. things: what the catalogue holds.
     conversation: what was said and marked; a message that failed is not in it.
     turns: everything shown, failures included.
     edited: the preferences that the visitor corrected and later messages built on.
     """
 
-    def __init__(self, language: str = "en") -> None:
+    def __init__(self, language: str = "en", things: Things = "films") -> None:
         self.language = language
+        self.things: Things = things
         self.conversation = Conversation()
         self.turns: tuple[Turn, ...] = ()
         self.edited: Preferences | None = None
@@ -89,7 +94,7 @@ class Visit:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Visit:
         """A fresh visit in the same language: how the page gives each visitor an own one."""
-        return Visit(self.language)
+        return Visit(self.language, self.things)
 
     @property
     def preferences(self) -> Preferences | None:
@@ -183,10 +188,13 @@ class Visit:
         """What was answered becomes part of the conversation; what was not, does not."""
         if turn.preferences is None:
             return
-        items = tuple(r.item.id for r in turn.recommendations)
+        shown = [s.item for s in turn.answer.sources] if turn.answer else []
+        items = tuple(i.id for i in shown or [r.item for r in turn.recommendations])
         self.conversation = self.conversation.add(
             Message("user", turn.said), Message("assistant", turn.text, items)
         )
+        if turn.route != "recommend":
+            return
         if turn.by_hand or self.edited is not None:
             # Without the buttons, which are added again each time, as they then are.
             self.edited = dataclasses.replace(
@@ -232,7 +240,7 @@ def answer(
         asked = before.add(Message("user", said))
         if preferences is not None:
             preferences = _with_marks(preferences, asked)
-        elif visit.edited is not None:
+        elif visit.edited is not None and recommender.route(asked).kind == "recommend":
             preferences = _with_marks(_carried(recommender, visit.edited, before, asked), asked)
         text, shown_at = "", 0.0
         stream = recommender.stream(asked, k, preferences=preferences, repeat=by_hand)
@@ -242,6 +250,8 @@ def answer(
                     alive = visit.change(run, preferences=event.preferences)
                 elif event.kind == "recommendations":
                     alive = visit.change(run, stage="cards", recommendations=event.recommendations)
+                elif event.kind == "answer":
+                    alive = visit.change(run, answer=event.answer)
                 elif event.kind == "text":
                     text += event.text
                     alive = visit.change(run, text=text)
@@ -250,7 +260,11 @@ def answer(
                     shown_at = time.monotonic()
                 else:
                     reply = event.reply
-                    alive = visit.change(run, stage="done", text=reply.text if reply else text)
+                    assert reply is not None
+                    done = {"text": reply.text, "route": reply.route}
+                    if reply.route != "recommend":
+                        visit.change(run, preferences=reply.preferences)
+                    alive = visit.change(run, stage="done", **done)
                 if not alive:
                     return
                 yield visit.turns[-1]

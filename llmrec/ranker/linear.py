@@ -47,6 +47,11 @@ class LinearRanker:
         """What is added to a learned ranking: the model's share, and wishes it does not read."""
         return cls(model=share, similar=0.0, text=0.0, popularity=0.0)
 
+    @classmethod
+    def of_products(cls, share: float) -> LinearRanker:
+        """For items that nobody has rated or counted: the words asked for decide."""
+        return cls(model=share, text=8.0)
+
     def __call__(self, signals: Mapping[str, Array]) -> Array:
         """The weighted sum: float64 [candidates]."""
         total = np.zeros(len(next(iter(signals.values()))))
