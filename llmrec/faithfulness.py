@@ -117,7 +117,7 @@ def _names(text: str) -> Iterator[str]:
 def _goes_on(text: str, found: Sequence[Word], i: int) -> bool:
     """Whether a sentence's first word belongs to a name: another capital follows, or nothing."""
     if i + 1 == len(found):
-        return i == 0 or found[i].key not in STOPWORDS
+        return found[i].key not in STOPWORDS
     between = text[found[i].end : found[i + 1].start]
     if found[i].key in STOPWORDS:
         return False

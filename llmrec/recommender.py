@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import logging
 import math
 import os
@@ -11,23 +12,27 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from llmrec.answering import MIN_SIMILARITY, Answerer
+from llmrec.answering.sentences import small_talk
+from llmrec.answering.texts import Length
 from llmrec.decoding import rank_titles, score_titles, title_trie
 from llmrec.errors import InputError, ModelError
 from llmrec.lexicon import Lexicon
 from llmrec.models.base import LanguageModel, ScoringModel
 from llmrec.models.files import find_file
 from llmrec.models.profile import Profile
-from llmrec.preferences import Understander, Understood
+from llmrec.preferences import Understander, Understood, with_plurals
 from llmrec.prompting import (
     LIST_PREFIX,
     TITLE_END,
     Strategy,
+    Style,
     ZeroShot,
     parse_titles,
     recommend_prompt,
@@ -37,11 +42,13 @@ from llmrec.ranker import LearnedRanker
 from llmrec.ranker.learned import FILES as RANKER_FILES
 from llmrec.ranker.linear import LinearRanker, Ranker
 from llmrec.ranker.share import standardised
-from llmrec.relaxing import given_up
+from llmrec.relaxing import checkable, given_up
+from llmrec.routing import Route, Router, Turn
 from llmrec.similarity import ContentIndex
 from llmrec.titles import fold
 from llmrec.trie import TitleTrie
 from llmrec.types import (
+    Answer,
     Conversation,
     ConversationLike,
     Item,
@@ -49,13 +56,14 @@ from llmrec.types import (
     Preferences,
     Recommendation,
     Reply,
+    Source,
     Uncertainty,
 )
 from llmrec.uncertainty.confidence import Confidence
 from llmrec.uncertainty.ensemble import Answered, Ensemble, Method
 from llmrec.uncertainty.measures import certainties, single_pass
 from llmrec.uncertainty.variants import Variant
-from llmrec.wishes import Wish, wishes, without
+from llmrec.wishes import Things, Wish, things_of, wishes, without
 from llmrec.wording import chip_texts, reason, reply_text, wish_labels
 
 if TYPE_CHECKING:
@@ -74,6 +82,10 @@ TITLE_TOKENS = 96  # of these left for a title
 SHORTLIST = 300  # candidates whose titles are scored: so many of the other signals' best
 SEARCH_TOKENS = 2_000  # of the search for these
 MODEL_CHOICES = 50  # and so many that the model itself finds likeliest
+SURE_ROUTE = 0.8  # of the classifier, from which on no model is asked what a message is
+SURE_TALK = 0.95  # up to which a title alone is no small talk
+LEAST_SURE = 0.45  # under which a message is taken for a wish
+SURE = 0.6  # of a turn that was no wish, which is then left out of what is understood
 SPARE = 10  # more than are shown, in the place of second entries of one film
 
 
@@ -84,12 +96,14 @@ class Event:
     Attributes
     ----------
     kind: "preferences", then "recommendations", then "text" once for each piece of prose, then
-        "reply" with the whole. The field of that name holds the value.
+        "reply" with the whole. Of a question or a title "answer", "text" and "reply"; of small
+        talk and the like the last two. The field of that name holds the value.
     """
 
-    kind: Literal["preferences", "recommendations", "text", "reply"]
+    kind: Literal["preferences", "recommendations", "answer", "text", "reply"]
     preferences: Preferences | None = None
     recommendations: tuple[Recommendation, ...] = ()
+    answer: Answer | None = None
     text: str = ""
     reply: Reply | None = None
 
@@ -104,6 +118,8 @@ class _Plan:
     relaxed: tuple[Wish, ...]
     rows: npt.NDArray[np.int32]
     excluded: frozenset[str]
+    unchecked: tuple[Wish, ...] = ()  # wishes about facts that the catalogue does not give
+    again: bool = False  # whether what was shown before is shown again, as nothing else is left
     strategy: Strategy | None = None  # None: the recommender's
     listed: tuple[Item, ...] = ()  # candidates that the prompt names
 
@@ -156,6 +172,7 @@ class Recommender:
         self.model = model
         self.catalog = catalog
         self.grounding: Grounding = grounding
+        self._word_scores = lru_cache(maxsize=8)(catalog.scores)
         self._profile = profile or getattr(model, "profile", None) or Profile()
         self._strategy = strategy or ZeroShot(self._profile.detail)
         self.learned = ranker if isinstance(ranker, LearnedRanker) else None
@@ -167,7 +184,10 @@ class Recommender:
         self._ranker: Ranker = (
             LinearRanker.beside(ranker.model_share)
             if isinstance(ranker, LearnedRanker)
-            else ranker or LinearRanker(model=self._profile.taste)
+            else ranker
+            or (LinearRanker.of_products if self.things == "products" else LinearRanker)(
+                self._profile.taste
+            )
         )
         self.confidence = confidence
         if confidence is not None and (misfit := confidence.misfit(self.measured_as)):
@@ -276,6 +296,11 @@ class Recommender:
             or str(getattr(self._ranker, "fingerprint", type(self._ranker).__name__)),
         }
 
+    @cached_property
+    def things(self) -> Things:
+        """What the catalogue holds, which decides what is said of its items."""
+        return things_of(self.catalog.known)
+
     # -- what a user calls --------------------------------------------------------------------
 
     def understand(self, conversation: ConversationLike) -> Preferences:
@@ -338,11 +363,20 @@ class Recommender:
     ) -> Any:
         """A whole Reply to a conversation; a list of them for a list of conversations.
 
-        Parameters as for ``recommend``.
+        What is asked about items is answered from the catalogue, a title alone is described, and
+        what is neither that nor a wish gets a sentence; ``Reply.route`` tells. With
+        ``preferences`` given it is always recommended. Parameters as for ``recommend``.
         """
         asked, single = _as_batch(conversation)
-        replies = self._chat(asked, k, preferences, repeat)
-        done = [self._with_prose(c, r) for c, r in zip(asked, replies, strict=True)]
+        _check_k(k)
+        routes = [self._route(c, preferences) for c in asked]
+        wishing = [n for n, r in enumerate(routes) if r == "recommend"]
+        talks = [self._wishes_alone(asked[n]) for n in wishing]
+        found = iter(self._chat(talks, k, preferences, repeat))
+        done = [
+            self._with_prose(c, next(found)) if r == "recommend" else self._said(c, r, k)
+            for c, r in zip(asked, routes, strict=True)
+        ]
         return done[0] if single else done
 
     def stream(
@@ -359,6 +393,11 @@ class Recommender:
         """
         asked = Conversation.of(conversation)
         _check_k(k)
+        route = self._route(asked, preferences)
+        if route != "recommend":
+            yield from self._stream_said(asked, route, k)
+            return
+        asked = self._wishes_alone(asked)
         understood = self._prepare([asked], preferences)[0]
         yield Event("preferences", preferences=understood.preferences)
         plan = self._plan(asked, understood, repeat)
@@ -390,12 +429,103 @@ class Recommender:
             for g in i.genres
             if g not in wanted.genres + wanted.genres_any  # "no thriller" is no way on from there
         )
-        asked = [said.add(Message("user", text)) for text in chip_texts(genres, language)]
+        known = self.catalog.known
+        _, unchecked = checkable(wishes(wanted), known)
+        texts = chip_texts(genres, language, things=self.things, priced=bool(known.get("price")))
+        asked = [said.add(Message("user", text)) for text in texts]
         plans = [
             self._plan(c, u, False) for c, u in zip(asked, self._prepare(asked, None), strict=True)
         ]
-        good = [p.conversation.messages[-1].content for p in plans if p.rows.size and not p.relaxed]
+        good = [
+            p.conversation.messages[-1].content
+            for p in plans
+            if p.rows.size and not (p.relaxed or p.again or {*p.unchecked} - {*unchecked})
+        ]
         return good[:k]
+
+    @overload
+    def answer(
+        self,
+        question: str | Conversation,
+        k: int = ...,
+        *,
+        min_similarity: float = ...,
+        model: LanguageModel | str | os.PathLike[str] | None = ...,
+    ) -> Answer: ...
+    @overload
+    def answer(
+        self,
+        question: Sequence[Any],
+        k: int = ...,
+        *,
+        min_similarity: float = ...,
+        model: LanguageModel | str | os.PathLike[str] | None = ...,
+    ) -> Any: ...
+
+    def answer(
+        self,
+        question: Any,
+        k: int = 5,
+        *,
+        min_similarity: float = MIN_SIMILARITY,
+        model: LanguageModel | str | os.PathLike[str] | None = None,
+    ) -> Any:
+        """What the catalogue says to a question, with its sources; or that it does not say.
+
+        Facts that are fields come from them, counts and superlatives from a query over the whole
+        catalogue, the rest from passages of descriptions: quoted, or put in words by a model that
+        writes, of which only sentences are kept that the sources support.
+
+        Parameters
+        ----------
+        question: a text or a conversation, whose earlier turns tell what "it" is; or a list of
+            those, which gives a list of answers.
+        k: how many items at most are named as sources of a list or a count (1 to 100).
+        min_similarity: how much of a question's words, weighed by rarity, a passage must hold to
+            answer it, 0 to 1; of catalogues with an encoder, or its cosine similarity.
+        model: puts the answer in words; a Hub id or folder is loaded. None: the recommender's,
+            where it writes.
+
+        Raises
+        ------
+        InputError: an empty or over-long question; k or min_similarity out of range.
+        """
+        asked, single = _as_batch(question)
+        _check_k(k)
+        if not isinstance(min_similarity, (int, float)) or not 0 <= min_similarity <= 1:
+            raise InputError(f"min_similarity is {min_similarity!r}: use a number from 0 to 1")
+        writer, style = self._writer(model)
+        done = [
+            self.answerer.answer(c, k, min_similarity=min_similarity, model=writer, style=style)
+            for c in asked
+        ]
+        return done[0] if single else done
+
+    def describe(self, title: str, *, length: Length = "medium", language: str = "") -> Answer:
+        """What the catalogue says of a title: its description, and the facts beside it.
+
+        Parameters
+        ----------
+        title: of an item of the catalogue, in any of its languages, a letter or two off.
+        length: "short", "medium" or "long".
+        language: of the answer (``en``, ``pt``, ``es``); empty: that of the title's words.
+
+        Raises
+        ------
+        InputError: no title, or a length or language that there is not.
+        """
+        asked = Conversation((Message("user", title),), language=language)
+        spoken = self.understander.language(Conversation.of(asked))
+        return self.answerer.describe(title, length, language or spoken)
+
+    def find(self, question: ConversationLike, k: int = 5) -> list[Source]:
+        """The items that a question may be about, best first: named, spoken of, or found."""
+        _check_k(k)
+        return self.answerer.find(Conversation.of(question), k)
+
+    def route(self, conversation: ConversationLike) -> Route:
+        """What the last message is: a wish, a question, a title, small talk, or none of it."""
+        return self._routes(Conversation.of(conversation))[-1]
 
     @overload
     def uncertainty(
@@ -456,6 +586,110 @@ class Recommender:
         )
         found = ensemble(asked, k, methods, variants, seed)
         return found[0] if single else found
+
+    # -- what is no wish ----------------------------------------------------------------------
+
+    @cached_property
+    def answerer(self) -> Answerer:
+        """The answering step, to be used alone."""
+        return Answerer(self.catalog, self.understander.lexicon)
+
+    @cached_property
+    def _router(self) -> Router:
+        return Router(
+            self.model, lead=self._profile.lead, detail=self._profile.detail, sure=SURE_ROUTE
+        )
+
+    @cached_property
+    def _quick_router(self) -> Router:
+        """For turns that were answered before: no model is asked again."""
+        return Router(lead="rules-only")
+
+    def _routes(self, conversation: Conversation) -> list[Route]:
+        """What each message of the user is."""
+        marked = iter(self.understander.marked(conversation))
+        language = self.understander.language(conversation)
+        routes: list[Route] = []
+        shown = 0
+        last = conversation.messages[-1]
+        for m in conversation.messages:
+            if m.role == "assistant":
+                shown = len(m.items)
+            elif m.role == "user":
+                previous = routes[-1].kind if routes else ""
+                turn = Turn(next(marked), language, shown, previous)
+                router = self._router if m is last else self._quick_router
+                routes += router.route_many([turn])
+        return routes
+
+    def _route(self, conversation: Conversation, preferences: Preferences | None) -> str:
+        """What the last message is answered as; where it is doubtful, as a wish."""
+        if preferences is not None:
+            return "recommend"
+        route = self._routes(conversation)[-1]
+        said = conversation.messages[-1].content
+        if route.kind == "smalltalk" and route.confidence < SURE_TALK and self._is_title(said):
+            return "describe"
+        return route.kind if route.confidence >= LEAST_SURE else "recommend"
+
+    def _is_title(self, text: str) -> bool:
+        return self.catalog.match_title(text).tier in ("exact", "alternative", "title_year")
+
+    def _wishes_alone(self, conversation: Conversation) -> Conversation:
+        """The conversation without the messages that were no wishes, so that none is read in."""
+        routes = iter(self._routes(conversation)[:-1])
+        kept = []
+        for m in conversation.messages[:-1]:
+            if m.role == "user":
+                route = next(routes)
+                if route.kind != "recommend" and route.confidence >= SURE:
+                    continue
+            kept.append(m)
+        return dataclasses.replace(conversation, messages=(*kept, conversation.messages[-1]))
+
+    def _so_far(self, conversation: Conversation, language: str) -> Preferences:
+        """What was wished for before the last message."""
+        wishes = self._wishes_alone(conversation).messages[:-1]
+        if not any(m.role == "user" for m in wishes):
+            return Preferences(language=language)
+        before = dataclasses.replace(conversation, messages=wishes)
+        known = self.understander.understand([before])[0].preferences
+        return dataclasses.replace(known, language=language)
+
+    def _said(self, conversation: Conversation, route: str, k: int) -> Reply:
+        """The reply to what is no wish."""
+        writer, style = self._writer(None)
+        language = self.understander.language(conversation)
+        known = self._so_far(conversation, language)
+        if route in ("smalltalk", "out_of_scope"):
+            return Reply(small_talk(conversation, route, language), preferences=known, route=route)
+        if route == "describe":
+            answer = self.answerer.described(conversation)
+        else:
+            answer = self.answerer.answer(conversation, k, model=writer, style=style)
+        sources = tuple(s.item for s in answer.sources)
+        return Reply(answer.text, (), known, sources, answer.confidence, route=route, answer=answer)
+
+    def _stream_said(self, conversation: Conversation, route: str, k: int) -> Iterator[Event]:
+        reply = self._said(conversation, route, k)
+        if reply.answer is not None:
+            yield Event("answer", answer=reply.answer)
+        for piece in re.findall(r"\S+\s*", reply.text):
+            yield Event("text", text=piece)
+        yield Event("reply", reply=reply)
+
+    def _writer(
+        self, model: LanguageModel | str | os.PathLike[str] | None
+    ) -> tuple[LanguageModel | None, Style]:
+        """The model that puts answers in words, if any, and the form in which it is asked."""
+        if isinstance(model, (str, os.PathLike)):
+            from llmrec.models.local import LocalModel
+
+            model = LocalModel.from_pretrained(model)
+        profile = self._profile if model is None else getattr(model, "profile", None) or Profile()
+        if not (profile.writes or profile.answers):
+            return None, "chat"
+        return model or self.model, profile.answers or "chat"
 
     # -- the steps ----------------------------------------------------------------------------
 
@@ -529,20 +763,50 @@ class Recommender:
     def _plan(self, conversation: Conversation, understood: Understood, repeat: bool) -> _Plan:
         p = understood.preferences
         unwanted = {*p.seen, *p.dislikes, *conversation.seen, *conversation.disliked}
-        named = {*p.likes, *p.similar_to, *conversation.liked, *conversation.mentioned}
-        for marked in understood.marked:
+        named = {*p.likes, *p.similar_to, *conversation.liked}
+        for marked in understood.marked if self.things == "films" else ():
             named |= {s.values[0] for s in marked.spans if s.kind == "title"}
-        excluded = frozenset(unwanted if repeat else unwanted | named)
-        asked = wishes(p)
-        rows = self.catalog.filter(p, exclude=tuple(sorted(excluded)))
+        tiers = [unwanted if repeat else unwanted | named | {*conversation.mentioned}]
+        if self.things == "products" and not repeat and conversation.mentioned:
+            tiers.append(unwanted | named)  # of one kind of product there may be few
+        asked, unchecked = checkable(wishes(p), self.catalog.known)
+        fitting = self._fitting(p)
         relaxed: tuple[Wish, ...] = ()
-        if not rows.size and asked:
-            relaxed = given_up(self.catalog, asked, excluded, understood.doubtful)
-            eased = p
-            for w in relaxed:
-                eased = without(eased, w)
-            rows = self.catalog.filter(eased, exclude=tuple(sorted(excluded)))
-        return _Plan(conversation, p, asked, relaxed, rows, excluded)
+        for ease, out in itertools.product((False, True), tiers):
+            excluded = frozenset(out)
+            if ease and asked:
+                relaxed = given_up(self.catalog, asked, excluded, understood.doubtful, fitting)
+            rows = self._candidates(p, unchecked + relaxed, excluded, fitting)
+            if rows.size:
+                break
+        again = bool(rows.size) and out is not tiers[0]
+        return _Plan(conversation, p, asked, relaxed, rows, excluded, unchecked, again)
+
+    def _candidates(
+        self,
+        preferences: Preferences,
+        dropped: Sequence[Wish],
+        excluded: frozenset[str],
+        fitting: npt.NDArray[np.bool_] | None,
+    ) -> npt.NDArray[np.int32]:
+        for w in dropped:
+            preferences = without(preferences, w)
+        rows = self.catalog.filter(preferences, exclude=tuple(sorted(excluded)))
+        return rows if fitting is None else rows[fitting[rows]]
+
+    def _fitting(self, p: Preferences) -> npt.NDArray[np.bool_] | None:
+        """Of products, by row, which share a word with what was asked for; None: all will do."""
+        if self.things == "films":
+            return None
+        fits = self._text_scores(p.text) > 0 if p.text else None
+        if p.similar_to or (p.likes and fits is None):
+            alike = self._alike(p.similar_to + p.likes) > 0
+            fits = alike if fits is None else fits | alike
+        return fits
+
+    def _text_scores(self, text: str) -> npt.NDArray[np.float32]:
+        """BM25 of the free words, by row."""
+        return self._word_scores(with_plurals(text) if self.things == "products" else text)
 
     def _rank(self, plans: Sequence[_Plan], k: int) -> list[Reply]:
         if self.grounding == "match":
@@ -662,9 +926,9 @@ class Recommender:
         if self.learned is not None:
             signals["learned"] = self._by_dialogues(self.learned, plan)
         if p.similar_to or p.likes:
-            signals["similar"] = self._content.to(self.catalog.rows(p.similar_to + p.likes))
+            signals["similar"] = self._alike(p.similar_to + p.likes)
         if p.dislikes:
-            signals["disliked"] = self._content.to(self.catalog.rows(p.dislikes))
+            signals["disliked"] = self._alike(p.dislikes)
         if p.keywords:
             share = np.ones(n, dtype=np.float32)
             for keyword in p.keywords:
@@ -672,9 +936,20 @@ class Recommender:
                 share[lacking] -= 1.0 / len(p.keywords)
             signals["keywords"] = share
         if p.text:
-            found = self.catalog.scores(p.text)
+            found = self._text_scores(p.text)
             signals["text"] = np.asarray(found / max(float(found.max()), 1e-9), dtype=np.float32)
         return signals
+
+    def _alike(self, ids: Sequence[str]) -> npt.NDArray[np.float32]:
+        """How alike each item is to these, 0 to 1: by facts, of products by their words."""
+        rows = self.catalog.rows(ids)
+        if self.things == "films":
+            return self._content.to(rows)
+        named = self.catalog.items_at(rows)
+        said = " ".join(f"{i.title} {i.description}" for i in named)
+        found = self._word_scores(said).copy()
+        found[rows] = 0.0
+        return np.asarray(found / max(float(found.max()), 1e-9), dtype=np.float32)
 
     def _by_dialogues(self, learned: LearnedRanker, plan: _Plan) -> npt.NDArray[np.float32]:
         """The learned ranking over the catalogue; what was no candidate stands below the last."""
@@ -782,7 +1057,13 @@ class Recommender:
         conversation = dataclasses.replace(plan.conversation, messages=tuple(messages))
         strategy = plan.strategy or self._strategy
         return recommend_prompt(
-            conversation, p, titles, strategy=strategy, candidates=plan.listed, k=k
+            conversation,
+            p,
+            titles,
+            strategy=strategy,
+            candidates=plan.listed,
+            k=k,
+            things=self.things,
         )
 
     def search(self, conversation: ConversationLike, k: int = 10) -> list[tuple[Item, float]]:
@@ -834,12 +1115,21 @@ class Recommender:
                     item,
                     rank,
                     score,
-                    reason(item, p, met, self._nearest(item, near), language),
+                    reason(item, p, met, self._nearest(item, near), language, things=self.things),
                     wish_labels(met, language),
                     wish_labels(missed, language),
                 )
             )
-        text = reply_text(recommendations, p, plan.asked, plan.relaxed, k)
+        text = reply_text(
+            recommendations,
+            p,
+            plan.asked,
+            plan.relaxed,
+            k,
+            unchecked=plan.unchecked,
+            again=plan.again,
+            things=self.things,
+        )
         confidence = min(1.0, float(np.exp(list(scores)).sum())) if scores else 0.0
         return Reply(text, tuple(recommendations), p, tuple(items), confidence)
 
@@ -870,7 +1160,8 @@ class Recommender:
         for item in chosen:
             allowed += (*item.all_titles, *item.people, item.label)
         pieces = self.model.stream(
-            reply_prompt(conversation, reply.preferences, chosen), max_new_tokens=220
+            reply_prompt(conversation, reply.preferences, chosen, things=self.things),
+            max_new_tokens=220,
         )
         for sentence in _sentences(pieces):
             strangers = self.understander.lexicon.strangers(sentence, allowed)

@@ -257,6 +257,33 @@ class TitleIndex:
             return TitleMatch(rows[off.index(nearest)], "title_year", 1.0) if nearest <= 1 else None
         return TitleMatch(int(self._rows[lo]), "exact" if self._main[lo] else "alternative", 1.0)
 
+    def nearest(self, name: str, *, least: float = 0.84, margin: float = 0.04) -> TitleMatch:
+        """The title whose letters come nearest, two swapped ones counting as one slip.
+
+        Slower than ``match``, as it looks at every title, and more lenient: for a name that is
+        written as a title and matches none.
+
+        Parameters
+        ----------
+        least: of the letters that must agree, 0 to 1.
+        margin: how much nearer than the next title it must be.
+        """
+        from rapidfuzz import process
+        from rapidfuzz.distance import OSA
+
+        key = fold(name)
+        found = process.extract(
+            key, self._keys, scorer=OSA.normalized_similarity, processor=None, score_cutoff=least
+        )
+        rows = {int(self._key_rows[at]): score for _, score, at in reversed(found)}
+        best = sorted(rows.items(), key=lambda r: -r[1])
+        if not best or (len(best) > 1 and best[0][1] - best[1][1] < margin):
+            return _NONE
+        title = next(k for k, _, at in found if int(self._key_rows[at]) == best[0][0])
+        if _other_part(key, title):
+            return _NONE
+        return TitleMatch(best[0][0], "fuzzy", best[0][1])
+
     @cached_property
     def _by_length(self) -> tuple[_Array, _Array, _Array, _Array]:
         """The keys by length: which, how long, and what is odd about their letters."""

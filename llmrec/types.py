@@ -36,6 +36,11 @@ MAX_MESSAGE_CHARS = 8_000
 _T = TypeVar("_T", bound="_Value")
 
 
+def _of(kind: type[_T], value: Any) -> Any:
+    """``value``, built from plain JSON types where it came so."""
+    return kind.from_dict(value) if isinstance(value, Mapping) else value
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, _Value):
         return value.to_dict()
@@ -134,8 +139,9 @@ class Item(_Value):
         return names[0] if names else self.title
 
     def description_in(self, language: str) -> str:
-        """The description in ``language``, else the general one."""
-        return self.descriptions.get(language) or self.description
+        """The description in ``language``, else the general one, else any."""
+        other = next(filter(None, self.descriptions.values()), "")
+        return self.descriptions.get(language) or self.description or other
 
 
 @dataclass(frozen=True)
@@ -216,7 +222,7 @@ class Conversation(_Value):
         if last.role != "user":
             raise InputError(f"the last message is by {last.role!r}: it must be the user's")
         if not last.content.strip():
-            raise InputError("the message is empty: say what you would like to watch")
+            raise InputError("the message is empty: say what you are looking for")
         for m in made.messages:
             if len(m.content) > MAX_MESSAGE_CHARS:
                 raise InputError(
@@ -331,6 +337,9 @@ class Recommendation(_Value):
     relaxed: tuple[str, ...] = ()
     signals: Mapping[str, float] = field(default_factory=dict, hash=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "item", _of(Item, self.item))
+
 
 @dataclass(frozen=True)
 class Passage(_Value):
@@ -366,6 +375,10 @@ class Source(_Value):
     how: Literal["title", "conversation", "query", "search"]
     passages: tuple[Passage, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "item", _of(Item, self.item))
+        object.__setattr__(self, "passages", tuple(_of(Passage, p) for p in self.passages))
+
 
 @dataclass(frozen=True)
 class Answer(_Value):
@@ -395,6 +408,9 @@ class Answer(_Value):
     language: str = "en"
     confidence: float = 1.0
     corrected: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sources", tuple(_of(Source, x) for x in self.sources))
 
     def message(self) -> Message:
         """The answer as the assistant's turn of a conversation."""
@@ -430,6 +446,13 @@ class Reply(_Value):
     calibrated: bool = False
     route: str = "recommend"
     answer: Answer | None = None
+
+    def __post_init__(self) -> None:
+        named = tuple(_of(Recommendation, r) for r in self.recommendations)
+        object.__setattr__(self, "recommendations", named)
+        object.__setattr__(self, "preferences", _of(Preferences, self.preferences))
+        object.__setattr__(self, "sources", tuple(_of(Item, i) for i in self.sources))
+        object.__setattr__(self, "answer", _of(Answer, self.answer))
 
     def message(self) -> Message:
         """The reply as the assistant's turn of a conversation."""

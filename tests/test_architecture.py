@@ -24,9 +24,9 @@ PACKAGE = ROOT / "llmrec"
 # A module may import from its own layer and from those before it, never from a later one.
 LAYERS = (
     "_version errors types",
-    "titles quantities deixis markdown cleaning",
-    "wishes lexicon similarity trie folders records embedding options",
-    "passages faithfulness cues building catalog models",
+    "titles quantities deixis markdown cleaning languages",
+    "wishes lexicon orders similarity trie folders records embedding options",
+    "passages products faithfulness cues building catalog models",
     "prompting decoding",
     "questions routing preferences wording metrics datasets ranker relaxing",
     "answering uncertainty recommender",

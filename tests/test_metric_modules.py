@@ -100,8 +100,11 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
 def test_the_modules() -> None:
     assert EVERY == [
         "auroc",
+        "bleu",
         "catalog_coverage",
+        "chrf",
         "duplicate_rate",
+        "exact_match_best",
         "expected_calibration_error",
         "gini_index",
         "hit_rate_at_k",
@@ -112,12 +115,16 @@ def test_the_modules() -> None:
         "mrr_at_k",
         "ndcg_at_k",
         "novelty",
+        "numeric_accuracy",
         "overlap_at_k",
         "precision_at_k",
         "prediction_rejection_ratio",
         "rank_biased_overlap",
         "recall_at_k",
+        "refusal_f1",
+        "rouge_l",
         "title_match",
+        "token_f1",
     ]
 
 

@@ -12,14 +12,21 @@ from llmrec.lexicon import Marked
 from llmrec.models.scripted import simplest
 from llmrec.prompting import (
     LIST_PREFIX,
+    ROUTE_END,
+    ROUTE_PREFIX,
+    ROUTES,
     TITLE_END,
     TURNS,
     FewShot,
     ZeroShot,
+    parse_route,
     parse_titles,
     parse_understanding,
     recommend_prompt,
     reply_prompt,
+    route_answer,
+    route_prompt,
+    route_schema,
     summary,
     title_entry,
     understanding_answer,
@@ -75,6 +82,32 @@ def test_whatever_meets_the_schema_is_read(marked: Marked, data: st.DataObject) 
         {k: v for k, v in answer.items() if k != "turn"},
     )
     assert parse_understanding(json.dumps(simplest(schema)), marked) is not None
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_route_is_read_back(route: str) -> None:
+    answer = route_answer(route)
+    assert parse_route(answer) == route
+    assert answer.startswith(ROUTE_PREFIX)
+    assert answer.endswith(ROUTE_END)
+    schema = route_schema()
+    assert list(json.loads(answer)) == schema["required"] == list(schema["properties"])
+    assert route in schema["properties"]["route"]["enum"]
+    assert f'"{route}"' in route_prompt("hi")[0].content
+
+
+def test_the_simplest_route_is_read_and_others_are_not() -> None:
+    assert parse_route(json.dumps(simplest(route_schema()))) in ROUTES
+    for text in ("", "recommend", "[]", '{"route": "weather"}', '{"route": ["question"]}'):
+        assert parse_route(text) is None
+
+
+def test_the_place_of_a_message_is_told_before_it() -> None:
+    system, user = route_prompt("second?", shown=3, previous="recommend", detail="brief")
+    assert system.content == "route"
+    assert user.content.splitlines()[-1] == "> second?"
+    assert "recommend" in user.content.splitlines()[0]
+    assert "3" in user.content.splitlines()[0]
 
 
 def test_the_answer_has_a_blank_before_each_value() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from llmrec import Recommender
+from llmrec import Conversation, Message, Recommender
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -85,12 +85,31 @@ def test_the_first_example_recommends_what_was_asked(recommender: Recommender) -
     assert all("Action" in r.item.genres and (r.item.runtime or 999) <= 120 for r in found)
 
 
-@pytest.mark.parametrize("request_", re.findall(r'^\| "(.+)" \|', README, re.MULTILINE))
+ASKED = README.partition("## What it can be asked")[2].partition("\n## ")[0]
+QUESTIONS = README.partition("## Ask about them")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("request_", re.findall(r'^\| "(.+)" \|', ASKED, re.MULTILINE))
 def test_every_request_is_answered(recommender: Recommender, request_: str) -> None:
     reply = recommender.chat(request_)
     assert reply.recommendations
     assert reply.preferences.unknown == ()
     assert not any(r.relaxed for r in reply.recommendations)
+
+
+@pytest.mark.parametrize("question", re.findall(r'"([^"|]+\?)"', QUESTIONS))
+def test_every_question_is_answered(recommender: Recommender, question: str) -> None:
+    shown = recommender.catalog.get_many(["heat-1995", "up-2009"])
+    conversation = Conversation(
+        (
+            Message("user", "Something good"),
+            Message("assistant", "Heat and Up.", tuple(i.id for i in shown)),
+            Message("user", question),
+        )
+    )
+    answer = recommender.answer(conversation)
+    assert answer.refused == ("mug" in question or "filmed" in question)
+    assert answer.refused or answer.sources
 
 
 @pytest.mark.parametrize("command", commands("\n".join((README, CONTRIBUTING, GUIDES))))

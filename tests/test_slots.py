@@ -116,6 +116,7 @@ def test_every_gold_answer_is_a_set_of_preferences(language: str) -> None:
     rows = [
         json.loads(line)
         for file in sorted(FOLDER.glob(f"*{language}.jsonl"))
+        if not file.name.startswith(("questions", "routes"))
         for line in file.read_text(encoding="utf-8").splitlines()
     ]
     assert len(rows) > DEV

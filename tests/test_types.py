@@ -129,7 +129,7 @@ def test_a_conversation_is_taken_in_every_form() -> None:
 @pytest.mark.parametrize(
     ("conversation", "message"),
     [
-        ("", "the message is empty: say what you would like to watch"),
+        ("", "the message is empty: say what you are looking for"),
         (" \n\t", "the message is empty"),
         ([], "the conversation is empty: give at least one message of the user"),
         ([Message("assistant", "hello")], "the last message is by 'assistant': it must be the"),

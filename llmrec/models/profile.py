@@ -27,6 +27,8 @@ class Profile:
     detail: "full" prompts explain the task, "brief" ones are for a model trained on it and tell
         it what was understood, "turns" ones tell it what was said.
     writes: whether the model writes the prose of a reply; else sentences are filled.
+    answers: the form in which the model is asked about an item's record: "chat", "alpaca" or
+        "plain"; empty: in chat if it writes, else it is not asked and the catalogue is quoted.
     taste: how much the model's opinion of a title counts beside the other signals of a ranking.
     """
 
@@ -34,12 +36,14 @@ class Profile:
     detail: Literal["full", "brief", "turns"] = "full"
     writes: bool = True
     taste: float = 0.25
+    answers: Literal["", "chat", "alpaca", "plain"] = ""
 
     def __post_init__(self) -> None:
         for name, allowed in (
             ("lead", ("rules", "model", "rules-only")),
             ("detail", ("full", "brief", "turns")),
             ("writes", (True, False)),
+            ("answers", ("", "chat", "alpaca", "plain")),
         ):
             value = getattr(self, name)
             if value not in allowed:

@@ -114,10 +114,14 @@ def used_as(profile: Profile, options: TuningOptions) -> Profile:
     """How a model of this profile is to be used once it is tuned so."""
     if options.task in ("recommend", "preferences"):
         profile = dataclasses.replace(profile, detail=options.detail)  # type: ignore[arg-type]
-    if options.task == "recommend":
-        # The lists were learnt after what the rules understood, and other tasks may be forgotten.
+    if options.task in ("recommend", "answer"):
+        # What the rules understood was learnt from, and other tasks may be forgotten.
         lead: Lead = "rules" if profile.lead == "model" else "rules-only"
-        profile = dataclasses.replace(profile, lead=lead, taste=TASTE)
+        profile = dataclasses.replace(profile, lead=lead)
+    if options.task == "recommend":
+        profile = dataclasses.replace(profile, taste=TASTE)
+    if options.task == "answer":
+        profile = dataclasses.replace(profile, answers=options.style)  # type: ignore[arg-type]
     if options.task in ("reply", "chat"):
         profile = dataclasses.replace(profile, writes=True)
     return profile
