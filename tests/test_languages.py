@@ -69,7 +69,7 @@ def test_a_default_of_no_language_is_given_back() -> None:
 def test_bare_titles_mostly_keep_the_language(default: str) -> None:
     titles = [item.title for item in Catalog.embedded()]
     kept = [guess_language(title, default) == default for title in titles]
-    assert np.mean(kept) > 0.72
+    assert np.mean(kept) > 0.75
 
 
 @given(st.text(max_size=300), st.sampled_from(LANGUAGES))
@@ -126,7 +126,7 @@ def test_held_out_messages(language: str) -> None:
     assert np.mean([guess_language(text, language) == language for text in said]) > 0.98
     others = [other for other in LANGUAGES if other != language]
     won = [guess_language(text, other) == language for text in said for other in others]
-    assert np.mean(won) > 0.94
+    assert np.mean(won) > 0.9
 
 
 # -- learning -------------------------------------------------------------------------------------

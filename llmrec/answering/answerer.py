@@ -69,11 +69,17 @@ _COUNTING = re.compile(
 _DATED = re.compile(
     r"(\[t\d+\]),? (?:from|of|de|do|del) (?:18|19|20)\d\d(?=[^\w?]+\w)", re.IGNORECASE
 )
+QUOTES = "\"“”«»'‘"
+_OF_ALL = re.compile(
+    r"(?:(?:and|e|y|tell me|me diz|dime|please|por favor) )*(?:how many|quant[oa]s|cuant[oa]s|"
+    r"conte|cuenta|count) (?:(?:the|os|as|los|las) )?"
+    r"(?:films?|movies?|filmes|peliculas|pelis|titulos|titles|products?|produtos|productos|dramas?|comedias?|comedies|thrillers?)\b"
+)
 _JOINED = re.compile(
     r"\bt1 (?:and|e|y|or|ou|o|u|than|do que|que|vs|versus|com|con|with)\b|"
     r"\b(?:and|e|y|or|ou|o|u|than|que|vs|versus|com|con|with|between|entre) t1\b"
 )
-_ASKS = frozenset("what how que como dice diz says say cuenta conta".split())
+_ASKS = frozenset("what how que como dice diz says say cuenta conta sobre about".split())
 _HAVING = re.compile(  # "do you have [t1]?"
     r"\b(?:have|has|got|carry|stock|sell|tem|tens|vendem|existe|tienen|tienes|hay|venden)\b"
 )
@@ -135,6 +141,9 @@ class Answerer:
         people = [(s.start, s.end) for s in spans if s.kind == "person"]
         terms = [(w.start, w.end) for w in words(message) if self.lexicon.is_term(w.key)]
         named = find_named(message, self.catalog.title_index, self._years, others, terms)
+        if _OF_ALL.match(fold(message)):  # of all films: no title but one in quotation marks
+            quoted = (m for m in named.known if message[m.start] in QUOTES)
+            return Named(tuple(quoted))
         return named if named.known else self._shortened(message, named, people)
 
     def _shortened(self, message: str, named: Named, people: Sequence[tuple[int, int]]) -> Named:
@@ -506,7 +515,8 @@ def _settled(asked: Asked, marked: Marked) -> Asked:
     claims = kinds & _CLAIMS
     titled = "[t" in marked.message
     open_question = bool(_OPEN.match(fold(marked.message)))
-    if not titled and _COUNTING.match(fold(marked.message)):
+    loose = asked.kind in ("check", "list", "text")
+    if not titled and loose and _COUNTING.match(fold(marked.message)):
         asked = dataclasses.replace(asked, kind="count")
     if asked.kind == "check" and asked.topic == "character" and "person" in kinds:
         return dataclasses.replace(asked, field="cast", topic="")
@@ -536,7 +546,7 @@ def _settled(asked: Asked, marked: Marked) -> Asked:
 
 def _of_text(message: str, named: Named) -> Named:
     """The title whose text is asked about, where other names may be what to look for in it."""
-    plain = tuple(m for m in named.known if message[m.start] not in "\"“”«»'‘")
+    plain = tuple(m for m in named.known if message[m.start] not in QUOTES)
     return Named(plain[-1:] if plain else named.known[-1:])
 
 
@@ -618,7 +628,7 @@ def _plainly(asked: Asked, used: Sequence[tuple[Item, Passage]]) -> bool:
 
 def _not_understood(case: Case) -> str:
     """The words of a query that name a thing no field holds: it must not be run without them."""
-    spans = [s for s in case.marked.spans if s.kind != "unknown"]
+    spans = [s for s in case.marked.spans if s.kind not in ("unknown", "title")]
     rest = [
         w.key
         for w in words(case.marked.message)

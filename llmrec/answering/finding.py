@@ -227,6 +227,8 @@ class _Search:
             key=lambda f: (not self._other(f[2], f[2] + f[1]), f[0] * f[4], f[1], -f[2]),
             reverse=True,
         ):
+            if self._inside_another(i, i + n):
+                continue
             if all(self.free[i : i + n]) and not self._ordinary(i, i + n):
                 if self._part_follows(i + n):
                     self._take(i, i + n + 1, self._part(i, i + n), 1.0)
@@ -312,6 +314,18 @@ class _Search:
     def _other(self, i: int, j: int) -> bool:
         """Whether a run is something else as well: Brazil the country."""
         return self._within(self.others, i, j)
+
+    def _inside_another(self, i: int, j: int) -> bool:
+        """Whether a run is a part of something longer that is no title: Love in Montagu Love."""
+        start, end = self.words[i].start, self.words[j - 1].end
+        return any(
+            s <= start and end <= e and any(s <= w.start < e for w in self._told_beside(i, j))
+            for s, e in self.others
+        )
+
+    def _told_beside(self, i: int, j: int) -> list[Word]:
+        beside = [*self.words[max(i - 3, 0) : i], *self.words[j : j + 3]]
+        return [w for w in beside if w.key not in ASKING and not w.key.isdigit()]
 
     def _within(self, spans: Sequence[tuple[int, int]], i: int, j: int) -> bool:
         """Whether one of the spans covers all that a run tells."""
