@@ -23,7 +23,7 @@ from llmrec.models.base import LanguageModel
 from llmrec.models.scripted import ScriptedModel
 from llmrec.prompting import ROUTE_END, ROUTE_PREFIX, ROUTES, route_answer, route_schema
 from llmrec.routing import FILES, Classifier, Route, Router, Turn, features, topics
-from llmrec.types import Message
+from llmrec.types import Item, Message
 from train import router as learning
 
 DATA = Path(learning.DATA)
@@ -75,6 +75,55 @@ def test_what_was_said_before_counts() -> None:
     assert later.kind == "recommend"
     assert later.probabilities["recommend"] > first
     assert kind("and how long is it?", shown=1, previous="question") == "question"
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "a film"),
+        ("en", "something good"),
+        ("en", "action"),
+        ("pt", "um filme"),
+        ("pt", "mochila"),
+        ("es", "quiero una linterna"),
+        ("en", "a USB hub"),
+        ("en", "cheap headphones"),
+    ],
+)
+def test_a_few_words_are_a_wish(language: str, text: str) -> None:
+    assert kind(text, language) == "recommend"
+
+
+def shop() -> Lexicon:
+    names = ["Kestrel Hand Mixer 5-Speed", "Oriel Desk Lamp", "Dunmore Casserole 4 L"]
+    return Lexicon([Item(n, n, price=9.0) for n in names], this_year=2026)
+
+
+@pytest.mark.parametrize(
+    ("route", "language", "text"),
+    [
+        ("recommend", "en", "a torch under 30"),
+        ("recommend", "en", "something for my kitchen under $25"),
+        ("recommend", "pt", "um presente de até R$ 50"),
+        ("recommend", "es", "una lámpara por menos de 40 euros"),
+        ("question", "en", "is the Oriel Desk Lamp under 40 euros?"),
+        ("out_of_scope", "en", "I paid 40 euros and nothing arrived"),
+        ("describe", "en", "Oriel Desk Lamp"),
+    ],
+)
+def test_in_a_shop_a_price_is_a_wish_unless_something_is_asked(
+    route: str, language: str, text: str
+) -> None:
+    assert Router().route(shop().mark(text), language).kind == route
+
+
+def test_a_name_is_told_from_a_kind_of_thing() -> None:
+    """What a product is called has measures in it; a wish is for any of a kind."""
+    assert kind("bamboo toothbrush 4 pack") == "describe"
+    assert "s specs 1 other says" in features(Turn(mark("bamboo toothbrush 750 ml"), "en"))
+    assert "s cover 4 says" in features(Turn(mark("The Matrix"), "en"))
+    assert "s cover 0 asks" in features(Turn(mark("anything good?"), "en"))
+    assert kind("Coco", previous="question", shown=1) == "describe"
 
 
 def test_a_greeting_with_a_wish_is_a_wish_and_thanks_with_a_question_a_question() -> None:
