@@ -328,14 +328,14 @@ class Judge:
         return +found
 
     def strangers(self, case: Case, reply: Reply) -> list[str]:
-        """Titles in the texts of a reply that are neither recommended nor the user's own.
+        """Titles in the texts of a reply that are no recommendation, source or word of the user's.
 
         Titles count as they are written in the catalogue, capitals included, but for those that
         are a function word ("No", "It"). A text may repeat the wishes that were understood, and
         in quotes what the user wrote.
         """
         p = reply.preferences
-        chosen = [r.item for r in reply.recommendations]
+        chosen = [*(r.item for r in reply.recommendations), *reply.sources]
         own = [self._items[i] for i in (*p.similar_to, *p.likes, *p.dislikes, *p.seen)]
         wished = [name for name in p.to_dict() if name not in ("unknown", "text", "language")]
         values = [v for name in wished for v in _strings(getattr(p, name))]

@@ -43,7 +43,7 @@ from llmrec.ranker.learned import FILES as RANKER_FILES
 from llmrec.ranker.linear import LinearRanker, Ranker
 from llmrec.ranker.share import standardised
 from llmrec.relaxing import checkable, given_up
-from llmrec.routing import Route, Router, Turn
+from llmrec.routing import ROUTES, Route, Router, Turn
 from llmrec.similarity import ContentIndex
 from llmrec.titles import fold
 from llmrec.trie import TitleTrie
@@ -360,18 +360,27 @@ class Recommender:
         *,
         preferences: Preferences | None = None,
         repeat: bool = False,
+        route: str = "",
     ) -> Any:
         """A whole Reply to a conversation; a list of them for a list of conversations.
 
         What is asked about items is answered from the catalogue, a title alone is described, and
-        what is neither that nor a wish gets a sentence; ``Reply.route`` tells. With
-        ``preferences`` given it is always recommended. Parameters as for ``recommend``.
+        what is neither that nor a wish gets a sentence; ``Reply.route`` tells.
+
+        Parameters
+        ----------
+        route: what the last message is to be taken for, one of ``llmrec.routing.ROUTES``; empty:
+            what the router finds. With ``preferences`` given it is always recommended.
+
+        The other parameters are those of ``recommend``.
         """
         asked, single = _as_batch(conversation)
         _check_k(k)
-        routes = [self._route(c, preferences) for c in asked]
+        if route and route not in ROUTES:
+            raise InputError(f"route is {route!r}: use one of {', '.join(ROUTES)}, or none")
+        routes = [route or self._route(c, preferences) for c in asked]
         wishing = [n for n, r in enumerate(routes) if r == "recommend"]
-        talks = [self._wishes_alone(asked[n]) for n in wishing]
+        talks = [asked[n] if route else self._wishes_alone(asked[n]) for n in wishing]
         found = iter(self._chat(talks, k, preferences, repeat))
         done = [
             self._with_prose(c, next(found)) if r == "recommend" else self._said(c, r, k)

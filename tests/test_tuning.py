@@ -688,7 +688,11 @@ def test_what_is_published_tells_nothing_of_the_machine(
         ("recommend", Profile("rules", "brief", False), Profile("rules-only", "full", False, 4.0)),
         ("recommend", Profile("model", "turns", True), Profile("rules", "full", True, 4.0)),
         ("reply", Profile("rules", "brief", False), Profile("rules", "brief", True)),
-        ("answer", Profile("rules", "brief", False), Profile("rules", "brief", False)),
+        (
+            "answer",
+            Profile("rules", "brief", False),
+            Profile("rules-only", "brief", False, answers="chat"),
+        ),
     ],
 )
 def test_the_profile_follows_what_was_learnt(task: str, before: Profile, after: Profile) -> None:

@@ -342,6 +342,8 @@ class Answerer:
         else:
             dense = self.catalog.embedding_model is not None
             found = evidence(self.catalog, items, asked, least, language, dense=dense)
+        if not found and asked.topic == "use":  # what a thing is for, its description tells
+            found = {i.id: (p,) for i in items if (p := described(i, "medium", language))}
         if not found:
             return missing
         sources = [s for s in case.sources if s.item.id in found]
@@ -608,11 +610,13 @@ def _longest(marked: Marked, focus: Sequence[str]) -> str:
 def _left_over(marked: Marked) -> str:
     """The words of a question that neither ask nor name anything known: a title nobody knows."""
     rest = [
-        w
+        w.key
         for w in words(marked.message)
-        if w.key not in ASKING and not any(s.start <= w.start < s.end for s in marked.spans)
+        if w.key not in ASKING
+        and not re.fullmatch(r"t\d+", w.key)
+        and not any(s.start <= w.start < s.end for s in marked.spans)
     ]
-    return marked.message[rest[0].start : rest[-1].end] if rest else ""
+    return _longest(marked, rest) if rest else ""
 
 
 _NEGATIONS = frozenset(

@@ -204,7 +204,9 @@ class RecommenderSystem(_Asking):
     def _predictions(self, examples: Sequence[Example]) -> list[Prediction]:
         asked = [_askable(e.conversation) for e in examples]
         deep = [min(MAX_K, self._depth + len(e.conversation.mentioned)) for e in examples]
-        replies: list[Reply] = self._recommender.chat(asked, max(deep), repeat=True)
+        replies: list[Reply] = self._recommender.chat(
+            asked, max(deep), repeat=True, route="recommend"
+        )
         texts = self._prose(asked, replies)
         out = []
         for e, k, reply, text in zip(examples, deep, replies, texts, strict=True):
