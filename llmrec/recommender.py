@@ -85,7 +85,6 @@ MODEL_CHOICES = 50  # and so many that the model itself finds likeliest
 SURE_ROUTE = 0.8  # of the classifier, from which on no model is asked what a message is
 SURE_TALK = 0.95  # up to which a title alone is no small talk
 LEAST_SURE = 0.45  # under which a message is taken for a wish
-SURE = 0.6  # of a turn that was no wish, which is then left out of what is understood
 SPARE = 10  # more than are shown, in the place of second entries of one film
 
 
@@ -651,7 +650,7 @@ class Recommender:
         for m in conversation.messages[:-1]:
             if m.role == "user":
                 route = next(routes)
-                if route.kind != "recommend" and route.confidence >= SURE:
+                if route.kind != "recommend" and route.confidence >= LEAST_SURE:
                     continue
             kept.append(m)
         return dataclasses.replace(conversation, messages=(*kept, conversation.messages[-1]))
