@@ -103,6 +103,7 @@ class Titles:
 
     def __init__(self, items: Sequence[Item], catalog: Catalog, noise: float) -> None:
         self._catalog, self._noise = catalog, noise
+        self._made: set[str] = set()  # titles that were invented
         self._forms = {i.id: sorted({k for n in i.all_titles for k in _forms(n)}) for i in items}
         self._of: defaultdict[str, set[str]] = defaultdict(set)
         self._years: defaultdict[str, list[int]] = defaultdict(list)
@@ -159,7 +160,10 @@ class Titles:
         return all(self._of[k] == {item_id} for k, _, _ in near)
 
     def invented(self, language: str, dice: random.Random, *, product: bool) -> str:
-        """A title that could be, and that is like none of the catalogue."""
+        """A title that could be, that is like none of the catalogue, and that was not made before.
+
+        Made once only, it stands in one part of a set.
+        """
         adjectives, nouns, things = _BANK[language]
         while True:
             adj, adj2 = dice.sample(adjectives, 2)
@@ -169,7 +173,8 @@ class Titles:
                 adj=adj, adj2=adj2, noun=noun, noun2=noun2, name=_name(dice), name2=_name(dice),
                 thing=dice.choice(things), n=dice.choice((200, 350, 500, 700, 1200)),
             )  # fmt: skip
-            if self.is_new(title):
+            if fold(title) not in self._made and self.is_new(title):
+                self._made.add(fold(title))
                 return title
 
     def is_new(self, title: str) -> bool:
