@@ -58,7 +58,7 @@ STOPWORDS = frozenset(
     peli pelis cinema cine video show watch see good bad new best great love like want need
     something anything nothing please tonight day night time life man men woman women girl boy
     house home world end king heart hello hi oi ola hola bom boa bueno buena quero quiero ver
-    assistir gosto amor vida score conte cuenta conta noite dia homem mulher casa mundo fim rei hombre mujer noche fin
+    assistir gosto amor vida score conte cuenta conta tenes project projeto proyecto trabalha trabaja noite dia homem mulher casa mundo fim rei hombre mujer noche fin
     rey recommend suggest thanks obrigado gracias favor long short old year years ano anos
     hour hours horas minutes minutos thing things coisa coisas cosa cosas encanto gusto mil
     friend friends amigo amiga amigos kids hijos filhos mom dad madre padre mae pai real star disney pixar marvel netflix preciosa preciosas perdida loved liked hated enjoyed saw seen next else another ever never ask after before

@@ -158,11 +158,11 @@ def _period(m: re.Match[str]) -> tuple[int, int]:
 
 _ART = r"(?:\s+(?:the|os|as|los|las|o|el|of|dos|do|de|del|the year))?\s*"
 _BEFORE_STRICT = r"(?:before|prior to|older than|earlier than|antes d[eao]s?(?:l)?|anterior(?:es)? (?:a|ao|aos|al)|mais (?:antig[oa]s?|velh[oa]s?) (?:do )?que|mas (?:antigu[oa]s?|viej[oa]s?) que|pre[- ])"
-_UNTIL = r"(?:until|till|up to|through|no later than|not newer than|no newer than|ate|hasta|no maximo|como mucho|no mas nuev[oa]s? que|no posterior(?:es)? a)"
+_UNTIL = r"(?:until|till|up to|through|no later than|not newer than|no newer than|ate|hasta|no maximo(?: em| en)?|como maximo(?: en)?|up to and including|como mucho|no mas nuev[oa]s? que|no posterior(?:es)? a)"
 _AFTER_STRICT = r"(?:after|newer than|later than|more recent than|depois d[eao]s?|apos|posterior(?:es)? (?:a|ao|aos|al)|despues d[eo](?:l)?|mais (?:nov[oa]s?|recentes?) (?:do )?que|mas (?:nuev[oa]s?|recientes?|modern[oa]s?) que|pos[- ]|post[- ])"
 _SINCE = r"(?:since|from|starting (?:in|from)|as of|no older than|not older than|no earlier than|desde|a partir d[eoa]s?(?:l)?|de)"
 _SINCE_SURE = r"(?:since|starting (?:in|from)|as of|no older than|not older than|no earlier than|desde|a partir d[eoa]s?(?:l)?|no minimo)"
-_ONWARD = r"\s*(?:on(?:wards?)?\b|para arriba|pra cima|(?:para|pa|hacia) a?delante|and (?:later|newer|after|up|on)\b|or (?:later|newer|after)\b|to (?:now|today|the present|present)\b|em diante|pra frente|para (?:a )?frente|(?:pra|para) ca|ate (?:hoje|agora)|ou mais (?:nov[oa]s?|recentes?)|en adelante|para aca|hasta (?:hoy|ahora)|o mas (?:nuev[oa]s?|recientes?)|\+)"
+_ONWARD = r"\s*(?:on(?:wards?)?\b|para arriba|pra cima|(?:para|pa|hacia) a?delante|and (?:later|newer|after|up|on)\b|or (?:later|newer|after)\b|to (?:now|today|the present|present)\b|em diante|pra frente|para (?:a )?frente|(?:pra|para) ca|ate (?:hoje|agora)|ou mais (?:nov[oa]s?|recentes?)|en adelante|para aca|hasta (?:hoy|ahora)|ou? posterior(?:es)?|ou depois|o despues|o mas tarde|ou mais tarde|o mas (?:nuev[oa]s?|recientes?)|\+)"
 _BACKWARD = r"\s*(?:or (?:older|earlier|before)\b|and (?:older|earlier)\b|ou (?:antes|mais antig[oa]s?)|(?:pra|para) tras|o (?:antes|mas (?:antigu[oa]s?|viej[oa]s?))|(?:para|hacia) atras)"
 _AROUND_Y = r"(?:around|circa|about|por volta d[eo]|cerca d[eo]|la por|alrededor d[eo]|mais ou menos de|hacia)"
 

@@ -64,7 +64,8 @@ _OPEN = re.compile(  # questions that are not answered by yes or no
     r"quienes|cual|cuales|cuando|donde|quant[oa]s?|cuant[oa]s?)\b"
 )
 _COUNTING = re.compile(
-    r"(?:(?:and|e|y|tell me|me diz|dime|please|por favor) )*(?:how many|quant[oa]s|cuant[oa]s)\b"
+    r"\b(?:how many|quant[oa]s|qts|cuant[oa]s|(?:me diz|diga|dime|give me|di) (?:um|un|a) num\w+|"
+    r"tally|head ?count|recuento|contagem)\b(?! (?:minut|hora|hour|ano|year|time|tempo))"
 )
 _DATED = re.compile(
     r"(\[t\d+\]),? (?:from|of|de|do|del) (?:18|19|20)\d\d(?=[^\w?]+\w)", re.IGNORECASE
@@ -80,6 +81,11 @@ _JOINED = re.compile(
     r"\b(?:and|e|y|or|ou|o|u|than|que|vs|versus|com|con|with|between|entre) t1\b"
 )
 _ASKS = frozenset("what how que como dice diz says say cuenta conta sobre about".split())
+_NARROWING = frozenset(  # words after which a query says which of all things are meant
+    """with without about that which who featuring containing set available where on com sem sobre
+    que cujo cuja onde com con sin cuyo cuya donde acerca""".split()
+)
+NARROWED = 5  # words that they reach
 _HAVING = re.compile(  # "do you have [t1]?"
     r"\b(?:have|has|got|carry|stock|sell|tem|tens|vendem|existe|tienen|tienes|hay|venden)\b"
 )
@@ -518,8 +524,10 @@ def _settled(asked: Asked, marked: Marked) -> Asked:
     titled = "[t" in marked.message
     open_question = bool(_OPEN.match(fold(marked.message)))
     loose = asked.kind in ("check", "list", "text")
-    if not titled and loose and _COUNTING.match(fold(marked.message)):
+    if not titled and loose and _COUNTING.search(fold(marked.message)):
         asked = dataclasses.replace(asked, kind="count")
+    if asked.kind == "superlative" and len(set(re.findall(r"\[t\d+\]", marked.message))) > 1:
+        asked = dataclasses.replace(asked, kind="comparison")
     if asked.kind == "check" and asked.topic == "character" and "person" in kinds:
         return dataclasses.replace(asked, field="cast", topic="")
     doubtful = asked.topic in _DOUBTFUL or (asked.kind == "text" and not asked.confident)
@@ -633,11 +641,8 @@ def _plainly(asked: Asked, used: Sequence[tuple[Item, Passage]]) -> bool:
 def _not_understood(case: Case) -> str:
     """The words of a query that name a thing no field holds: it must not be run without them."""
     spans = [s for s in case.marked.spans if s.kind not in ("unknown", "title")]
-    rest = [
-        w.key
-        for w in words(case.marked.message)
-        if not any(s.start <= w.start < s.end for s in spans)
-    ]
+    tokens = words(case.marked.message)
+    rest = [w.key for w in tokens if not any(s.start <= w.start < s.end for s in spans)]
     said = f" {' '.join(rest)} "
     topics = {case.asked.topic} if case.asked.topic else TOPICS.keys() - _EVERYDAY
     if case.asked.field == "rating":  # "the best rated"
@@ -646,7 +651,14 @@ def _not_understood(case: Case) -> str:
         for phrase in TOPICS[topic][case.language]:
             if f" {phrase} " in said:
                 return phrase
-    return " ".join(w for w in rest if w in case.asked.focus and not w.isdigit())
+    narrowing = -9
+    found = []
+    for n, w in enumerate(tokens):
+        if w.key in _NARROWING:
+            narrowing = n
+        elif w.key in rest and w.key in case.asked.focus and n - narrowing <= NARROWED:
+            found += [w.key] if not w.key.isdigit() else []
+    return " ".join(found)
 
 
 def _sure(case: Case) -> float:

@@ -85,7 +85,14 @@ ASKING = STOPWORDS | frozenset(
     know tell telling possible possivel posible ever sempre siempre ja ya still ainda aun
     other others another way round existem second third
     fourth fifth segundo segunda terceiro terceira tercero tercera primero primeira existen
-    decide entre between total""".split()
+    collection acervo coleccion database biblioteca library listed registered registrados
+    registradas cadastrados cadastradas haya houver hubiera disponeis encontrar achar find found pls
+    plz pfv porfa please dating dated coming originally lasting people venida venidas venidos
+    traida traidas traidos procedente procedentes vieram vindo vindos vinda vindas feitos feitas
+    hechas hechos estrenadas estrenados lancados lancadas trabalha trabaja trabalham trabajan
+    trabajo seria serian resto demas rest falam hablan habladas dialogue dialogos dialogo cineasta
+    filmmaker acted appear appears aparecem numero number largest selection much oye che manejan
+    idea checar check least most ends soonest decide entre between total""".split()
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from llmrec.answering.sentences import NAMES, joined, say, thing, value
 from llmrec.lexicon import Marked, Span
 from llmrec.questions import Asked
+from llmrec.titles import fold
 from llmrec.types import Item, Passage, Preferences
 from llmrec.wishes import wishes
 
@@ -46,12 +48,30 @@ def wanted_of(understood: Preferences, marked: Marked, asked: Asked) -> Preferen
     vague = {s.kind for s in marked.spans if not any(c.isdigit() for c in said_of(s, marked))}
     if asked.kind == "superlative" and asked.field in vague:
         changes |= {f"{asked.field}_min": None, f"{asked.field}_max": None}
+    changes["keywords"] = tuple(
+        v for s in marked.spans if s.kind == "keyword" and _narrows(s, marked) for v in s.values
+    )
     people = tuple(v for s in marked.spans if s.kind == "person" for v in s.values[:1])
     if asked.field == "directors" and people:
         changes |= {"directors": people, "people": (), "people_any": ()}
     elif asked.field in ("cast", "people") and understood.directors:
         changes |= {"people": understood.people + understood.directors, "directors": ()}
     return dataclasses.replace(understood, **changes)  # type: ignore[arg-type]
+
+
+_THING = (
+    r"(?:films?|movies?|filmes|filminhos?|peliculas?|pelis?|titles?|titulos?|products?|produtos?|"
+    r"productos?)"
+)
+_THEN = re.compile(rf"(?:\W+\w+)?\W*\b{_THING}\b")
+
+
+def _narrows(theme: Span, marked: Marked) -> bool:
+    """Whether a theme is said of the things asked for: not the school of "for a school project"."""
+    before = fold(marked.message[: theme.start])
+    after = fold(marked.message[theme.end :])
+    earlier = any(s.kind == "genre" and s.start < theme.start for s in marked.spans)
+    return earlier or bool(re.search(rf"\b{_THING}\b", before) or _THEN.match(" " + after))
 
 
 def said_of(span: Span, marked: Marked) -> str:

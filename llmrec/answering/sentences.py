@@ -109,6 +109,7 @@ _FACTS: Mapping[str, Mapping[str, str]] = {
         "price": "{t} costs {v}.", "keywords": "The themes of {t}: {v}.",
         "original_title": "The original title of {t} is {v}.", "description": "{t}: {v}",
         "titles": "{t} is also called {v}.",
+        "popularity": "On a scale from 0 to 1, the popularity of {t} is {v}.",
     },
     "pt": {
         "year": "{t} é de {v}.", "runtime": "{t} dura {v}.", "genres": "O gênero de {t}: {v}.",
@@ -118,6 +119,7 @@ _FACTS: Mapping[str, Mapping[str, str]] = {
         "price": "{t} custa {v}.", "keywords": "Os temas de {t}: {v}.",
         "original_title": "O título original de {t} é {v}.", "description": "{t}: {v}",
         "titles": "{t} também se chama {v}.",
+        "popularity": "Numa escala de 0 a 1, a popularidade de {t} é {v}.",
     },
     "es": {
         "year": "{t} es de {v}.", "runtime": "{t} dura {v}.", "genres": "El género de {t}: {v}.",
@@ -127,6 +129,7 @@ _FACTS: Mapping[str, Mapping[str, str]] = {
         "price": "{t} cuesta {v}.", "keywords": "Los temas de {t}: {v}.",
         "original_title": "El título original de {t} es {v}.", "description": "{t}: {v}",
         "titles": "{t} también se llama {v}.",
+        "popularity": "En una escala de 0 a 1, la popularidad de {t} es {v}.",
     },
 }  # fmt: skip
 
