@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from llmrec.answering.facts import Found, checked, compared, told
+from llmrec.answering.facts import SETS, Found, checked, compared, told
 from llmrec.answering.finding import ASKING, QUOTED, Mention, Named, find_named, masked
 from llmrec.answering.queries import executed, wanted_of
 from llmrec.answering.sentences import joined, not_said, say, thing, value
@@ -192,12 +192,10 @@ class Answerer:
             if asked_so.kind in _QUERIES or (_shown(conversation) and said <= _POINTS):
                 named, marked, asked = other, marked_so, asked_so
         among = named.known and (named.unknown or len(named.known) > 1)
-        if (
-            among
-            and (asked.kind != "comparison" or not asked.field)
-            and (asked.kind == "text" or named.unknown)
-        ):
-            named = _of_text(message, named)  # names in quotation marks are what is asked about
+        loose = asked.kind == "text" or all(message[u.start] in QUOTES for u in named.unknown)
+        loose &= asked.kind != "comparison" or not asked.field
+        if among and loose and (asked.kind == "text" or named.unknown):
+            named = _of_text(message, named)  # other names are what is asked about
             marked, asked = self._asked(message, named, language)
         sources, stranger = self._about(conversation, message, named, marked, asked)
         return Case(conversation, message, language, named, marked, asked, sources, stranger)
@@ -320,6 +318,9 @@ class Answerer:
             used = tuple((i, p) for i, p in shown if p)
             said = (say("quoted", language, t=thing(i, language), v=p.text) for i, p in used)
             return Found(" ".join(said), used)
+        shared = asked.kind in ("fact", "list") and asked.field in SETS and len(items) > 1
+        if shared and not _OPEN.match(fold(case.marked.message)):
+            return compared(items, asked, language)  # "do they have a genre in common?"
         if asked.field and asked.kind in ("fact", "list", "comparison"):
             return told(items, asked.field, language)
         return None

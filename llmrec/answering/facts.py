@@ -16,10 +16,10 @@ from llmrec.questions import Asked
 from llmrec.titles import fold
 from llmrec.types import Item, Passage
 
-__all__ = ["Found", "checked", "compared", "told"]
+__all__ = ["SETS", "Found", "checked", "compared", "told"]
 
 _NUMBERS = ("year", "runtime", "rating", "price", "popularity")
-_SETS = ("genres", "directors", "cast", "people", "countries", "languages", "keywords")
+SETS = ("genres", "directors", "cast", "people", "countries", "languages", "keywords")
 _SPAN_FIELDS = {
     "genre": "genres",
     "person": "people",
@@ -111,7 +111,7 @@ def compared(items: Sequence[Item], asked: Asked, language: str) -> Found | None
     used = tuple((i, _used(i, field, language)) for i in items)
     if field in _NUMBERS and asked.direction:
         return Found(_more(items, field, asked.direction, said, language), used)
-    if asked.same or field in _SETS:
+    if asked.same or field in SETS:
         return Found(_shared(items, field, said, language), used)
     parts = [f"{thing(i, language)}: {v}." for i, v in zip(items, said, strict=True)]
     return Found(" ".join(parts), used)
@@ -139,7 +139,7 @@ def _more(
 
 
 def _shared(items: Sequence[Item], field: str, said: Sequence[str], language: str) -> str:
-    if field in _SETS:
+    if field in SETS:
         first, *rest = ({fold(v): v for v in getattr(i, field)} for i in items)
         common = [v for k, v in first.items() if all(k in other for other in rest)]
         one = common and _common_words(items[0], field, common, language)

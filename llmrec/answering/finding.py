@@ -92,7 +92,7 @@ ASKING = STOPWORDS | frozenset(
     hechas hechos estrenadas estrenados lancados lancadas trabalha trabaja trabalham trabajan
     trabajo seria serian resto demas rest falam hablan habladas dialogue dialogos dialogo cineasta
     filmmaker acted appear appears aparecem numero number largest selection much oye che manejan
-    idea checar check least most ends soonest decide entre between total""".split()
+    idea checar check least most ends soonest whats whos hows wheres whens thats decide entre between total""".split()
 )
 
 
@@ -100,7 +100,7 @@ _BREAKS = frozenset("or and than vs versus ou e y o u que between entre".split()
 
 _IN_A_ROW = re.compile(
     r"\W+(?:\w+\W+){0,2}(?:than|que|do que|de lo que)\W+(?:(?:the|o|a|el|la)\s+)?|"
-    r"\W*(?:or|and|vs\.?|versus|than|ou|e|o|y|u|que|do que|de lo que|com|con|with|as|a|al|,)?\W*"
+    r"\W*(?:or|and|vs\.?|versus|than|ou|e|o|y|u|que|do que|de lo que|com|con|with|as|a|al|,)\W*"
     r"(?:(?:the|o|a|os|as|el|la|film|movie|filme|pelicula|película)\s+)*",
     re.IGNORECASE,
 )
