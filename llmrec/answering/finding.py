@@ -92,7 +92,8 @@ ASKING = STOPWORDS | frozenset(
     hechas hechos estrenadas estrenados lancados lancadas trabalha trabaja trabalham trabajan
     trabajo seria serian resto demas rest falam hablan habladas dialogue dialogos dialogo cineasta
     filmmaker acted appear appears aparecem numero number largest selection much oye che manejan
-    idea checar check least most ends soonest whats whos hows wheres whens thats decide entre between total""".split()
+    idea checar check least most ends soonest whats whos hows wheres whens thats decide entre
+    between total""".split()
 )
 
 
