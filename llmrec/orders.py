@@ -165,8 +165,9 @@ def _words(text: str) -> list[str]:
 def features(words: Sequence[str]) -> list[int]:
     """The features of a piece, by number, each once.
 
-    Words and pairs of words, and the classes of ``data/orders.tsv``: which there are, which follow
-    each other with other words between them or without, and which stand beside which words.
+    Words and pairs of words, the first and last letters of long ones, and the classes of
+    ``data/orders.tsv``: which there are, which follow each other with other words between them or
+    without, and which stand beside which words.
     """
     known = [_EDGE, *map(_word, words), _EDGE]
     spoken = [_EDGES, *(classes for _, classes in known if classes), _EDGES]
@@ -181,6 +182,10 @@ def features(words: Sequence[str]) -> list[int]:
                 found.add(c * 19 + d * 23)
         for d in then:
             found.add(a * 29 + d * 31)
+    for word in words:
+        if len(word) > 4:
+            found.add(zlib.crc32(word[:5].encode()) * 73)
+            found.add(zlib.crc32(word[-3:].encode()) * 79)
     for left, right in pairwise(spoken):
         for c in left:
             for d in right:
