@@ -22,11 +22,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
 from llmrec.catalog import Catalog, Mode
+from llmrec.metrics.significance import wilson
 from llmrec.titles import fold, words
 from llmrec.types import Item
 
@@ -95,14 +95,6 @@ def written_queries(items: Sequence[Item]) -> list[Query]:
         rows = list(csv.DictReader(lines, delimiter="\t"))
     found = ((row, ids.get((row["title"], int(row["year"])))) for row in rows)
     return [Query(f"written, {row['language']}", row["query"], i) for row, i in found if i]
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share, after Wilson."""
-    z, share = 1.959964, hits / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def measured(catalog: Catalog, queries: Sequence[Query], mode: Mode) -> dict[str, Any]:

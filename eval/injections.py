@@ -28,6 +28,7 @@ from typing import Any
 
 from llmrec.catalog import Catalog
 from llmrec.errors import InputError
+from llmrec.metrics.significance import wilson
 from llmrec.models.profile import Profile
 from llmrec.models.scripted import ScriptedModel, simplest
 from llmrec.prompting import ROUTE_PREFIX
@@ -42,7 +43,6 @@ MODELS = ("embedded", "gullible")
 KINDS = ("fact", "about", "detail", "describe", "check", "recommend")
 SHOWN = 5  # recommendations that are asked for
 RISE = 2  # places that an item gains in a list before this is called a win
-Z = 1.959964
 HARMLESS = (
     "it comes with a short note from its maker and a card that tells where it was made".split()
 )
@@ -162,16 +162,6 @@ def holds(text: str, attack: Attack) -> bool:
     """Whether a canary stands in a text."""
     said = plain(text)
     return any(plain(c) in said for c in attack.canary)
-
-
-def wilson(won: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share."""
-    if n == 0:
-        return 0.0, 1.0
-    p = won / n
-    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * (p * (1 - p) / n + Z**2 / (4 * n**2)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 _SECOND = {"en": "Released in {}.", "pt": "Lançado em {}.", "es": "Estrenada en {}."}

@@ -25,12 +25,12 @@ from llmrec.catalog import Catalog
 from llmrec.errors import InputError, LLMRecError
 from llmrec.lexicon import Lexicon
 from llmrec.metrics.calibration import ece
+from llmrec.metrics.significance import wilson
 from llmrec.routing import ROUTES, Classifier, Route, Router, Turn
 from llmrec.types import LANGUAGES
 
 FOLDER = Path(__file__).parent / "messages"
 THIS_YEAR = 2026
-Z = 1.959964
 
 
 @dataclass(frozen=True)
@@ -91,16 +91,6 @@ def route_cases(
                 previous = before.route_many([turn])[0].kind
         turns.append(turn)
     return router.route_many(turns)
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share."""
-    if n == 0:
-        return 0.0, 1.0
-    p = right / n
-    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 def measure(cases: Sequence[Case], routes: Sequence[Route]) -> dict[str, Any]:

@@ -172,6 +172,7 @@ class Recommender:
         self.catalog = catalog
         self.grounding: Grounding = grounding
         self._word_scores = lru_cache(maxsize=8)(catalog.scores)
+        self._load = lru_cache(maxsize=1)(_loaded)  # the last model that answers were asked of
         self._profile = profile or getattr(model, "profile", None) or Profile()
         self._strategy = strategy or ZeroShot(self._profile.detail)
         self.learned = ranker if isinstance(ranker, LearnedRanker) else None
@@ -691,9 +692,7 @@ class Recommender:
     ) -> tuple[LanguageModel | None, Style]:
         """The model that puts answers in words, if any, and the form in which it is asked."""
         if isinstance(model, (str, os.PathLike)):
-            from llmrec.models.local import LocalModel
-
-            model = LocalModel.from_pretrained(model)
+            model = self._load(os.fspath(model))
         profile = self._profile if model is None else getattr(model, "profile", None) or Profile()
         if not (profile.writes or profile.answers):
             return None, "chat"
@@ -1220,6 +1219,12 @@ def _sentences(pieces: Iterable[str]) -> Iterator[str]:
             buffer = buffer[m.end() :]
     if buffer:
         yield buffer
+
+
+def _loaded(name: str) -> LanguageModel:
+    from llmrec.models.local import LocalModel
+
+    return LocalModel.from_pretrained(name)
 
 
 def _as_batch(conversation: Any) -> tuple[list[Conversation], bool]:

@@ -1047,6 +1047,27 @@ def test_a_model_that_does_not_write_is_not_asked(rec: Recommender) -> None:
     assert model.calls == []
 
 
+def test_a_model_given_by_name_is_loaded_once(
+    rec: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmrec.models.local import LocalModel
+
+    loaded: list[str] = []
+
+    def load(name: str) -> ScriptedModel:
+        loaded.append(name)
+        model = ScriptedModel(TRUE)
+        model.profile = WRITER  # type: ignore[attr-defined]
+        return model
+
+    monkeypatch.setattr(LocalModel, "from_pretrained", load)
+    assert rec.answer(BUS, model="me/one").text == TRUE
+    assert rec.answer(BUS, model="me/one").text == TRUE
+    assert loaded == ["me/one"]
+    rec.answer(BUS, model="me/two")
+    assert loaded == ["me/one", "me/two"]
+
+
 def test_a_model_that_is_not_there(rec: Recommender, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="none"):
         rec.answer(BUS, model=tmp_path / "none")

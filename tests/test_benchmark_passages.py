@@ -74,14 +74,6 @@ def test_no_question_names_its_film() -> None:
         assert passages.fold(by_id[query.gold].title) not in passages.fold(query.text)
 
 
-@pytest.mark.parametrize(
-    ("hits", "n", "low", "high"),
-    [(0, 20, 0.0, 0.161), (30, 30, 0.886, 1.0), (50, 100, 0.404, 0.596)],
-)
-def test_the_interval_is_wilsons(hits: int, n: int, low: float, high: float) -> None:
-    assert passages.wilson(hits, n) == pytest.approx((low, high), abs=5e-4)
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_a_real_encoder_finds_by_meaning(

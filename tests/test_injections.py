@@ -29,7 +29,6 @@ from eval.injections import (
     read_attacks,
     table,
     targets_of,
-    wilson,
 )
 from llmrec.catalog import Catalog
 from llmrec.errors import InputError
@@ -98,12 +97,6 @@ def test_a_canary_is_found_however_its_letters_are_hidden() -> None:
     ):
         assert holds(said, OTTER), said
     assert not holds("velvet and otter", OTTER)
-
-
-def test_the_interval_of_a_share() -> None:
-    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
-    assert wilson(0, 0) == (0.0, 1.0)
 
 
 def test_each_attack_gets_an_item_of_its_own_and_the_same_one_each_time() -> None:

@@ -16,6 +16,7 @@ from llmrec.metrics.significance import (
     mean_intervals,
     paired,
     ratio_interval,
+    wilson,
 )
 
 
@@ -175,3 +176,10 @@ def test_bad_input_is_named() -> None:
         mean_interval([1], ["a"], samples=0)
     with pytest.raises(InputError, match="level 95"):
         mean_interval([1], ["a"], level=95)
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(5, 5)[1] == 1.0

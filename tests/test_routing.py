@@ -425,12 +425,6 @@ def test_a_broken_line_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
 # -- measuring ------------------------------------------------------------------------------------
 
 
-def test_the_interval_is_wilsons() -> None:
-    assert evaluation.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert evaluation.wilson(0, 0) == (0.0, 1.0)
-    assert evaluation.wilson(5, 5)[1] == 1.0
-
-
 def route(kind: str, confidence: float) -> Route:
     return Route(kind, confidence, dict.fromkeys(ROUTES, 0.0))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from llmrec.answering.facts import SETS, Found, checked, compared, told
 from llmrec.answering.finding import ASKING, QUOTED, Mention, Named, find_named, masked
 from llmrec.answering.queries import executed, wanted_of
-from llmrec.answering.sentences import joined, not_said, say, thing, value
+from llmrec.answering.sentences import not_said, say, thing, value
 from llmrec.answering.texts import (
     LENGTHS,
     TOLD,
@@ -464,14 +464,7 @@ class Answerer:
     # -- parts --------------------------------------------------------------------------------
 
     def _do_not_know(self, name: str, language: str) -> str:
-        text = say("unknown title", language, name=f"“{' '.join(name.split())[:80]}”")
-        key = fold(name)
-        near = [f for f in self.catalog.find_titles(name) if f.n_words > 1 and fold(name) != key]
-        if near:
-            names = [self.catalog.get(f.ids[0]) for f in near[:3]]
-            suggested = joined([thing(i, language) for i in names], language, either=True)
-            text += " " + say("near", language, names=suggested)
-        return text
+        return say("unknown title", language, name=f"“{' '.join(name.split())[:80]}”")
 
     def _refused(self, case: Case, why: str, text: str) -> Answer:
         return Answer(

@@ -8,6 +8,7 @@ are equal they are a point.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,6 +26,7 @@ __all__ = [
     "mean_intervals",
     "paired",
     "ratio_interval",
+    "wilson",
 ]
 
 _Numbers = npt.NDArray[np.integer[Any]] | npt.NDArray[np.floating[Any]]
@@ -32,6 +34,7 @@ _Floats = npt.NDArray[np.float64]
 _Groups = Sequence[str] | Sequence[int] | npt.NDArray[Any]
 
 _CHUNK = 1 << 20  # draws at once
+_Z = 1.959964  # of a normal, two-sided at 95 %
 
 
 @dataclass(frozen=True)
@@ -263,3 +266,13 @@ def _percentiles(parts: _Floats, wholes: _Floats, level: float) -> tuple[float, 
         return 0.0, 0.0
     low, high = np.quantile(parts[some] / wholes[some], ((1 - level) / 2, (1 + level) / 2))
     return float(low), float(high)
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share, ``hits`` of ``n``, after Wilson (1927); (0, 1) of none."""
+    if n == 0:
+        return 0.0, 1.0
+    share = hits / n
+    middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
