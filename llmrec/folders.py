@@ -44,11 +44,11 @@ def replacing(target: Path) -> Iterator[Path]:
         restore(target)
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all; a text ends with a line break."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.part")
-    part.write_text(text + "\n", encoding="utf-8")
+    part.write_bytes(content if isinstance(content, bytes) else f"{content}\n".encode())
     part.replace(file)
 
 

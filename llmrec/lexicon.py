@@ -57,7 +57,7 @@ STOPWORDS = frozenset(
     quien todo algun alguna otro otra film films movie movies filme filmes pelicula peliculas
     peli pelis cinema cine video show watch see good bad new best great love like want need
     something anything nothing please tonight day night time life man men woman women girl boy
-    house home world end king heart hello hi oi ola hola bom boa bueno buena quero quiero ver
+    house home world end king heart hello hi oi ola hola bom boa bueno buena quero quiero ver teneis
     assistir gosto amor vida score conte cuenta conta tenes project projeto proyecto trabalha trabaja noite dia homem mulher casa mundo fim rei hombre mujer noche fin
     rey recommend suggest thanks obrigado gracias favor long short old year years ano anos
     hour hours horas minutes minutos thing things coisa coisas cosa cosas encanto gusto mil
@@ -119,6 +119,9 @@ _CUE_AFTER = re.compile(
     r"\s*[,:]?\s*(?:ya (?:l[ao]s? )?(?:vi|he)|l[ao] (?:vi|he visto)|(?:eu |a gente |ele )?ja (?:vi|viu|assist)|(?:i|we)(?:'ve| have)? (?:already )?(?:seen|saw|watched|loved|hated)|eu (?:amo|detesto|adoro|odeio|ja|vi|achei)|me (?:encant|gust|flip|fascin|aburr|pareci)|vist[oa])"
 )
 _SPOKEN = re.compile(
+    r"\b(?:fal\w+|habl\w+|spoken|speak\w*|idiomas?|linguas?|lenguas?|languages?|dialog\w*|audio|learning|"
+    r"aprend\w+|entend\w+|ouv\w+|oir|oye|escuch\w+)(?:\s+(?:o|el|em|en|in|is|e|es|seja|sea|original|so|apenas|solo|"
+    r"only|um|un|pouco|poco|mesmo|mismo)){0,3}\s+$|"
     r"\b(?:speaking|speaks?|spoken in|language (?:isnt|isn't|is not|is|be)|idioma (?:que no sea|nao seja)|hablad[oa]s? en|falad[oa]s? em|"
     r"(?:in|em|en|non-)\s*(?:english|french|spanish|german|italian|ingles|frances|espanol|espanhol|aleman|alemao|italiano) (?:nor|or|and|nem|ou|e|ni|o|y)(?: in| em| en)?|doblad[oa] al?|dublad[oa] em)\s+$"
 )

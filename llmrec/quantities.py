@@ -105,7 +105,7 @@ _PERIOD = (
     rf"|(?<=al )(?P<short2>[2-9]\d)\b|(?P<spelled>{_SPELLED})\b|(?:(?:del|al|el|ano(?: de)?|from|of)\s+'?|(?<!\w)')(?P<short>[2-9]\d)\b(?!\s*(?:min|%))"
     rf"|(?P<adj>oitentist[ao]s?|noventist[ao]s?|setentist[ao]s?|sessentist[ao]s?|ochenter[ao]s?|noventer[ao]s?|cincuenter[ao]s?|setenter[ao]s?|sesenter[ao]s?)\b"
     rf"|(?:the\s+)?(?P<cent>this|20th|21st|twentieth|twenty[- ]first)\s+century\b|(?:seculo|siglo)\s+(?P<centr>xxi|xx|21|20)\b"
-    rf"|(?:o\s+ano\s+(?:de\s+)?|el\s+ano\s+|the\s+year\s+)?(?P<year>{_YEAR})(?![\d:]|\s*(?:min|minut))\b"
+    rf"|(?:o\s+ano\s+(?:de\s+)?|el\s+ano\s+|the\s+year\s+)?(?P<year>{_YEAR})(?!\d|:\d|\s*(?:min|minut))\b"
     r")"
 )
 _ADJ = {"ci": 1950, "oi": 1980, "oc": 1980, "no": 1990, "set": 1970, "ses": 1960}
@@ -158,7 +158,7 @@ def _period(m: re.Match[str]) -> tuple[int, int]:
 
 _ART = r"(?:\s+(?:the|os|as|los|las|o|el|of|dos|do|de|del|the year))?\s*"
 _BEFORE_STRICT = r"(?:before|prior to|older than|earlier than|antes d[eao]s?(?:l)?|anterior(?:es)? (?:a|ao|aos|al)|mais (?:antig[oa]s?|velh[oa]s?) (?:do )?que|mas (?:antigu[oa]s?|viej[oa]s?) que|pre[- ])"
-_UNTIL = r"(?:until|till|up to|through|no later than|not newer than|no newer than|ate|hasta|no maximo(?: em| en)?|como maximo(?: en)?|up to and including|como mucho|no mas nuev[oa]s? que|no posterior(?:es)? a)"
+_UNTIL = r"(?:until|till|up to|through|no later than|not newer than|no newer than|ate|hasta|no maximo(?: em| en)?|como maximo(?: en)?|up to and including|como mucho(?: en)?|no mas nuev[oa]s? que|no posterior(?:es)? a)"
 _AFTER_STRICT = r"(?:after|newer than|later than|more recent than|depois d[eao]s?|apos|posterior(?:es)? (?:a|ao|aos|al)|despues d[eo](?:l)?|mais (?:nov[oa]s?|recentes?) (?:do )?que|mas (?:nuev[oa]s?|recientes?|modern[oa]s?) que|pos[- ]|post[- ])"
 _SINCE = r"(?:since|from|starting (?:in|from)|as of|no older than|not older than|no earlier than|desde|a partir d[eoa]s?(?:l)?|de)"
 _SINCE_SURE = r"(?:since|starting (?:in|from)|as of|no older than|not older than|no earlier than|desde|a partir d[eoa]s?(?:l)?|no minimo)"
@@ -185,6 +185,7 @@ _PLAIN = re.compile(
     rf"(?<![\w$€£])(?:d[oea]s?\s+|of\s+|in\s+(?:the\s+)?|em\s+|en\s+)?{_PERIOD}"
     rf"(?:(?P<onward>{_ONWARD})|(?P<backward>{_BACKWARD}))?"
 )
+_ROUND = re.compile(r"\b(?:los|dos|nos)\s+(?:19|20)\d0\b")
 _LAST = re.compile(
     rf"\b(?:(?:in|from|of|within) )?(?:the )?(?:last|past) (?P<n1>{_NUMBER}) years\b"
     rf"|\b(?:d?[oe]s |de los |en los |nos )?ultimos (?P<n2>{_NUMBER}) anos\b"
@@ -277,6 +278,11 @@ def _minutes(m: re.Match[str]) -> int:
     return round(hours * 60 + minutes)
 
 
+def _whole_decade(m: re.Match[str], low: int, high: int) -> tuple[int, int]:
+    """The decade that a round year with an article stands for: "de los 2000", "dos 1970"."""
+    return (low, low + 9) if low == high and _ROUND.search(m.group()) else (low, high)
+
+
 def _years(text: str, this_year: int) -> list[Quantity]:
     found: list[Quantity] = []
 
@@ -301,7 +307,7 @@ def _years(text: str, this_year: int) -> list[Quantity]:
         if first[0] <= second[1]:
             add(m, first[0], second[1])
     for m in _RELATED.finditer(text):
-        low, high = _period(m)
+        low, high = _whole_decade(m, *_period(m))
         negated = _NEGATED.search(text, 0, m.start())
         if m["before"]:
             add(m, *((low, None) if negated else (None, low - 1)))
@@ -318,7 +324,7 @@ def _years(text: str, this_year: int) -> list[Quantity]:
         else:
             add(m, low, high)
     for m in _PLAIN.finditer(text):
-        low, high = _period(m)
+        low, high = _whole_decade(m, *_period(m))
         add(m, None if m["backward"] else low, None if m["onward"] else high)
     for m in _LAST.finditer(text):
         years = 10 if m["decade"] else int(_number(m["n1"] or m["n2"]))
@@ -345,7 +351,7 @@ class _Suffixed:
         return self._groups
 
 
-def _runtimes(text: str) -> list[Quantity]:
+def _runtimes(text: str, timed: bool) -> list[Quantity]:
     found = []
     for m in _RUNTIME.finditer(text):
         minutes = _minutes(m)
@@ -355,7 +361,7 @@ def _runtimes(text: str) -> list[Quantity]:
             m[g] for g in ("max", "less", "min", "more", "orless", "ormore", "about", "dim")
         )
         near = text[max(0, m.start() - 14) : m.end() + 12]
-        if bare and len(text.split()) > 8 and not _OF_A_FILM.search(near):
+        if bare and not timed and len(text.split()) > 8 and not _OF_A_FILM.search(near):
             continue  # "I have been looking for an hour"
         low: int | None = None
         high: int | None = None
@@ -510,7 +516,11 @@ def _year_like(amount: float, known: Collection[str]) -> bool:
 
 
 def find_quantities(
-    text: str, this_year: int, known: Collection[str] = ("year", "runtime")
+    text: str,
+    this_year: int,
+    known: Collection[str] = ("year", "runtime"),
+    *,
+    timed: bool = False,
 ) -> list[Quantity]:
     """Bounds on years, running times and prices in ``text``, not overlapping, in order.
 
@@ -520,6 +530,8 @@ def find_quantities(
     known: which of "year", "runtime" and "price" things have. An amount of money without a limit
         ("30 euros") is a wish only where there are prices, a limit without a currency ("under
         30") only where there are prices and no running times.
+    timed: whether the text asks about a running time, so that every stretch of time is one; else
+        "I have been looking for an hour" says nothing of a film.
 
     Returns
     -------
@@ -529,7 +541,7 @@ def find_quantities(
     the amount.
     """
     plain = flat(text)
-    found = _prices(plain, known) + _runtimes(plain) + _years(plain, this_year)
+    found = _prices(plain, known) + _runtimes(plain, timed) + _years(plain, this_year)
     exact = {q.kind for q in found if not q.vague}
     found = [q for q in found if not q.vague or q.kind not in exact]
     chosen: list[Quantity] = []

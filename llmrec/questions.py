@@ -1,25 +1,29 @@
 """Questions hides what a question asks for: the kind of answer, the field or topic, the direction.
 
-The words that say so stand in a table (``data/questions.tsv``); here stands only how they combine.
+A small classifier reads its words, in which names stand as the kind of thing they name; it is
+learned by ``train/questions.py``. A table (``data/questions.tsv``) has the words that speak of
+each field and topic: what they leave over is what to look for in a text.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from itertools import product
-from typing import Literal
+from itertools import pairwise, product
+from typing import Any, Literal, cast
 
-from llmrec.lexicon import Marked, Span, guess_language
+import numpy as np
+
+from llmrec.lexicon import Marked, Span
 from llmrec.quantities import find_quantities, flat
+from llmrec.softmax import Softmax, read_heads
 from llmrec.titles import fold
-from llmrec.types import LANGUAGES
 
-__all__ = ["TOPICS", "Asked", "read_question"]
+__all__ = ["FILE", "HEADS", "STEM", "TOPICS", "Asked", "asks", "features", "read_question"]
 
 QuestionKind = Literal["fact", "check", "text", "comparison", "count", "superlative", "list"]
 Direction = Literal["", "max", "min"]
@@ -37,7 +41,7 @@ class Asked:
     direction: ``max`` for longest, newest, dearest, best; ``min`` for their opposites.
     same: whether a comparison asks if the field is the same, or shared.
     focus: the words left to look for in a passage, folded.
-    confident: whether words of the table said so, or the kind is the default.
+    confidence: the probability of kind, field, topic and direction together.
     """
 
     kind: QuestionKind
@@ -46,47 +50,30 @@ class Asked:
     direction: Direction = ""
     same: bool = False
     focus: tuple[str, ...] = ()
-    confident: bool = True
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True)
 class _Cue:
     what: str
     name: str
-    bonus: int
     pattern: re.Pattern[str]
 
 
-@dataclass(frozen=True)
-class _Hit:
-    """A cue found: what it says, how many letters of the question say it, after how many words."""
-
-    what: str
-    name: str
-    score: int
-    place: int
-    words: frozenset[str]
-
-
+FILE = "questions.safetensors"
+HEADS = ("form", "what", "way")
+STEM = 5  # letters that a word is known by
+_LONGEST = 20  # letters of a word
 _THIS_YEAR = 2020  # for what "recent" is; only whether it is vague counts
 _MOST_SENTENCES, _MOST_WORDS = 12, 120  # of a long message and sentence, the last ones
-_TOPIC_BONUS = 9  # "how long is the warranty": the topic is the rarer word
-_PLACES = {"..": r"((?:\S+ ){0,4}?)", "$": "$"}
+_PLACES = {"..": r"(?:\S+ ){0,4}?", "$": "$"}
 _MARK = re.compile(r"\[([a-z])\d+\]|#[a-zA-Z][\w-]*|~(\w+)")
 _CONTROL = re.compile(r"[\x00-\x08]")
-_VALUE_FIELDS = {
-    "Y": "year", "D": "runtime", "G": "genres", "C": "countries", "L": "languages",
-    "K": "keywords", "M": "price",
-}  # fmt: skip
-_SEVERAL = re.compile(
-    r"\b(?:both|they|them|the two|os dois|as duas|eles|elas|amb[oa]s|l[oa]s dos)\b"
-)
-_VALUES = "".join(_VALUE_FIELDS)
-_PEOPLE = ("directors", "cast", "people")
-_CHECKED = frozenset({*_PEOPLE, "genres", "countries", "languages", "keywords"})
+_NAMED = "TPYDGCLKM"  # what stands for a name
+_VALUES = "YDGCLKM"
 _STORY = ("historia", "story")  # what a film tells, and no genre by itself
-_ASKING = ("field", "topic", "max", "min", "count", "list", "same")
-_VERBS = ("eh ", "es ")  # small words that are verbs wherever they stand
+_DIRECTIONS = ("max", "min")
+_QUERIES = ("count", "superlative", "list")
 _ELISIONS = {
     "en": (
         (re.compile(r"\b(who|what|how|where|when|which|it|that|there)['’]?s\b(?=\s)"), r"\1 is"),
@@ -140,26 +127,24 @@ def _pattern(cue: str, nouns: str) -> str:
 
 
 @cache
-def _cues(language: str) -> tuple[tuple[_Cue, ...], dict[str, list[re.Pattern[str]]]]:
-    """The cues that stand anywhere in a question, and those that stand at its start."""
+def _cues(language: str) -> tuple[list[_Cue], list[re.Pattern[str]]]:
+    """The cues that stand anywhere in a question, and the words that lead in to one."""
     rows = [(w, n, cues) for w, n, own, cues in _table() if own == language]
     nouns = "|".join(
         [*(f for w, _, cs in rows if w == "noun" for c in cs for f in c.split("/")), "G"]
     )
     anywhere: list[_Cue] = []
-    starts: dict[str, list[re.Pattern[str]]] = {}
+    leads: list[re.Pattern[str]] = []
     for what, name, cues in rows:
         for cue in cues:
             if what in ("chat", "stop", "noun") or cue.startswith("="):
                 continue
-            pattern = re.compile(_pattern(cue.lstrip("?!"), nouns))
-            if what in ("lead", "open"):
-                starts.setdefault(what, []).append(pattern)
+            pattern = re.compile(_pattern(cue.lstrip("?"), nouns))
+            if what == "lead":
+                leads.append(pattern)
             else:
-                bonus = _TOPIC_BONUS if what == "topic" or cue[0] == "!" else 0
-                anywhere.append(_Cue(what, name, bonus, pattern))
-    starts["noun"] = [re.compile(rf"(?<!\S)(?:{nouns}) ")]
-    return tuple(anywhere), starts
+                anywhere.append(_Cue(what, name, pattern))
+    return anywhere, leads
 
 
 @cache
@@ -216,10 +201,6 @@ class _Text:
     body: str
     titles: int
     asking: bool
-
-    def has(self, letters: str) -> str:
-        """Which of the capitals stand in the text, in the order in which they stand there."""
-        return "".join(w for w in self.marks.split() if w in letters and len(w) == 1)
 
 
 def _plain(text: str, language: str) -> str:
@@ -286,7 +267,7 @@ def _texts(marked: Marked, language: str) -> list[_Text]:
 
 def _body(text: str, language: str) -> str:
     """``text`` without the words that lead in."""
-    leads = _cues(language)[1]["lead"]
+    leads = _cues(language)[1]
     while True:
         ends = [m.end() for m in (p.match(text) for p in leads) if m]
         if not ends or max(ends) == len(text):
@@ -294,217 +275,110 @@ def _body(text: str, language: str) -> str:
         text = text[max(ends) :]
 
 
-# -- cues ---------------------------------------------------------------------------------------
+# -- what is asked ------------------------------------------------------------------------------
 
 
-def _hits(text: _Text, language: str) -> list[_Hit]:
-    """The best hit of each cue's meaning, best first."""
-    best: dict[tuple[str, str], _Hit] = {}
-    lead = len(text.marks.split()) - len(text.body.split())
-    for said in dict.fromkeys((text.marks, text.spoken)):
-        for cue in _cues(language)[0]:
-            m = cue.pattern.search(text.body if cue.what == "scope" else said)
-            if m is None:
-                continue
-            score = len(m.group()) - sum(len(g) for g in m.groups() if g) + cue.bonus
-            key = (cue.what, cue.name)
-            if key not in best or score > best[key].score:
-                place = len(said[: m.start()].split()) - lead
-                best[key] = _Hit(*key, score, place, frozenset(m.group().split()))
-    return sorted(best.values(), key=lambda h: (-h.score, h.place))
+def features(marked: Marked, language: str) -> list[str]:
+    """The features of a question, by name, each once.
+
+    Its words, with a capital for each name; pairs of them; the pieces of four letters of long
+    ones; what compares, and which way; which amounts are limits; which kinds of names there are,
+    and how many titles.
+    """
+    texts = _texts(marked, language)
+    tokens = [w for text in texts for w in (*text.marks.split(), "|")]
+    found = dict.fromkeys(f"w {token}" for token in tokens)
+    for left, right in pairwise(["^", *tokens]):
+        found[f"b {left} {right}"] = None
+    for token in tokens:
+        if len(token) > 3:
+            edged = f"_{token[:_LONGEST]}_"
+            found.update((f"c {edged[i : i + 4]}", None) for i in range(len(edged) - 3))
+    for cue in _cues(language)[0]:
+        if cue.what in _DIRECTIONS and any(cue.pattern.search(t.marks) for t in texts):
+            found[f"k {cue.what} {cue.name}"] = None
+    for span in marked.spans:
+        if span.kind in ("runtime", "price") and (span.low is None) != (span.high is None):
+            found[f"q {span.kind} {'max' if span.high is None else 'min'}"] = None
+    there = "".join(sorted({t for t in tokens if t in _NAMED}))
+    found[f"m {there}"] = None
+    found[f"n {min(sum(text.titles for text in texts), 3)}"] = None
+    return list(found)
 
 
-class _Reader:
-    """One question being read."""
-
-    def __init__(self, text: _Text, language: str) -> None:
-        self.text = text
-        self.hits = _hits(text, language)
-        self.cued = self.says(*_ASKING)  # in its own language
-        for other in LANGUAGES:  # words of another language, where its own say nothing
-            if not any(h.what in ("field", "topic", "max", "min") for h in self.hits):
-                self.hits += [h for h in _hits(text, other) if h.what in ("field", "topic")]
-        self.language = language
-
-    def weight(self) -> int:
-        """How much the sentence looks like the one to answer."""
-        return 2 * self.says(*_ASKING) + (self.text.asking or self.asks or self.opens)
-
-    def hit(self, *what: str) -> _Hit | None:
-        return next((h for h in self.hits if h.what in what), None)
-
-    def all(self, *what: str) -> list[_Hit]:
-        return [h for h in self.hits if h.what in what]
-
-    def says(self, *what: str) -> bool:
-        return self.hit(*what) is not None
-
-    @property
-    def asks(self) -> bool:
-        """Whether a word like "who" stands in it."""
-        return self.says("ask") or (self.language != "en" and self.text.body.startswith("que "))
-
-    @property
-    def starts(self) -> bool:
-        """Whether a verb stands first."""
-        return any(p.match(self.text.body) for p in _cues(self.language)[1]["open"])
-
-    @property
-    def opens(self) -> bool:
-        """Whether it is put as a question of yes or no."""
-        starts = _cues(self.language)[1]["open"]
-        if self.asks:
-            return False
-        if self.language == "en" or self.starts:
-            return self.starts
-        found = [m.group() for p in starts for m in p.finditer(self.text.spoken)]
-        return any(len(verb) > 3 or verb in _VERBS for verb in found)
-
-    def field(self) -> str:
-        """The field that a count, a list or a check of a value is about."""
-        found = self.hit("field")
-        named = next((h.name for h in self.hits if h.what == "field" and h.name in _PEOPLE), "")
-        if self.text.has("P"):
-            return named or "people"
-        values = self.text.has(_VALUES)
-        if found and found.name == "languages" and "C" in values:
-            return found.name  # "do they speak Portuguese": the word is a country's as well
-        if found and (found.name in [_VALUE_FIELDS[v] for v in values] or not values):
-            return found.name
-        return _VALUE_FIELDS[values[0]] if values else ""
-
-    def read(self) -> tuple[Asked, frozenset[str]]:
-        for attempt in (self.count, self.compare, self.superlative, self.listing, self.checking):
-            asked = attempt()
-            if asked and asked[0].kind in ("count", "superlative", "list"):
-                return asked[0], frozenset[str]().union(*(h.words for h in self.hits))
-            if asked:
-                return asked
-        return self.plain()
-
-    def count(self) -> tuple[Asked, frozenset[str]] | None:
-        found = self.hit("count")
-        rival = self.hit("field", "topic")
-        if not found or self.text.titles:
-            return None
-        if rival and rival.score >= found.score + (_TOPIC_BONUS if rival.what == "topic" else 0):
-            return None
-        return Asked("count", self.field()), found.words
-
-    def compare(self) -> tuple[Asked, frozenset[str]] | None:
-        titles, way, same = self.text.titles, self.hit("max", "min"), self.hit("same")
-        versus = self.says("compare")
-        about = self.hit("field")
-        words = frozenset[str]().union(
-            *(h.words for h in self.all("max", "min", "same", "compare", "field"))
-        )
-        alone = versus and not self.scoped and not self.text.has("YDM")
-        if way and (titles > 1 or (titles and versus) or alone):  # of "first longer than", longer
-            way = max(self.all("max", "min"), key=lambda h: h.place)
-            return Asked("comparison", way.name, direction=_way(way)), words
-        if self.says("list") and titles < 2:
-            return None
-        if (
-            same
-            and (titles > 1 or not self.text.has("P"))
-            and (titles or about or _SEVERAL.search(self.text.marks))
-        ):
-            name = about.name if about and about.what == "field" else self.field()
-            return Asked("comparison", name, same=True), words
-        told = self.text.has(_VALUES + "P")  # "did he direct both?" is no comparison
-        if titles > 1 and not told and (versus or self.opens) and not self.says("topic"):
-            name = about.name if about else self.field()
-            return Asked("comparison", name, same=self.opens), words
-        return None
-
-    @property
-    def scoped(self) -> bool:
-        nouns = _cues(self.language)[1]["noun"]
-        return self.says("scope") or any(p.search(self.text.marks) for p in nouns)
-
-    def superlative(self) -> tuple[Asked, frozenset[str]] | None:
-        way = self.hit("max", "min")
-        if not way or self.text.titles or (self.says("who") and not self.scoped):
-            return None
-        if self.opens and self.text.has("YDM") and not self.scoped:
-            return None
-        asks = self.hit("field", "topic")
-        if (
-            asks
-            and asks.score > way.score + _TOPIC_BONUS
-            and asks.name != way.name
-            and not self.scoped
-        ):
-            return None
-        if self.opens and not self.scoped:
-            return Asked("comparison", way.name, direction=_way(way)), way.words
-        return Asked("superlative", way.name, direction=_way(way)), way.words
-
-    def listing(self) -> tuple[Asked, frozenset[str]] | None:
-        found = self.hit("list")
-        rival = self.hit("field", "topic")
-        if not found or (
-            self.text.titles
-            and not re.search(r"\b(?:else|other|mais|mas|outr\w+|otr\w+)\b", self.text.marks)
-        ):
-            return None
-        if rival and rival.what == "topic" and rival.score + _TOPIC_BONUS >= found.score:
-            return None
-        if rival and rival.score > found.score and not self.text.has("PGCLKYD"):
-            return None
-        return Asked("list", self.field()), found.words
-
-    def checking(self) -> tuple[Asked, frozenset[str]] | None:
-        found, way = self.hit("field", "topic"), self.hit("max", "min")
-        values = self.text.has(_VALUES + "P")
-        if self.asks:
-            return None
-        closed = self.opens or (self.text.asking and bool(values) and not found)
-        told = self.language != "en" and found is not None and found.place > 1
-        if found and found.what == "topic" and (self.opens or told):
-            return Asked("check", topic=found.name), found.words
-        if found and found.what == "topic" and found.score > _TOPIC_BONUS + 4:
-            return None
-        if values and (self.opens or self.text.titles or not found):
-            name = self.field()
-            return Asked("check", name, direction=_way(way)), found.words if found else frozenset()
-        if (
-            found
-            and found.what == "field"
-            and self.opens
-            and found.name in _CHECKED
-            and self.starts
-        ):
-            return Asked("check", found.name), found.words
-        if closed and not found:
-            return Asked("check"), frozenset()
-        return None
-
-    def plain(self) -> tuple[Asked, frozenset[str]]:
-        found = self.hit("field", "topic")
-        if not found:
-            return Asked("text", confident=False), frozenset()
-        if found.what == "topic":
-            return Asked("text", topic=found.name), found.words
-        kind: QuestionKind = "text" if found.name == "description" else "fact"
-        return Asked(kind, found.name), found.words
+@cache
+def _file() -> tuple[dict[str, Softmax], dict[str, Any]]:
+    with resources.as_file(resources.files("llmrec").joinpath(f"data/{FILE}")) as file:
+        return read_heads(file, "train/questions.py")
 
 
-def _way(hit: _Hit | None) -> Direction:
-    return "" if hit is None else "max" if hit.what == "max" else "min"
+@cache
+def _stems() -> dict[str, frozenset[str]]:
+    return {which: frozenset(stems) for which, stems in _file()[1]["stems"].items()}
 
 
-def _focus(text: _Text, said: Iterable[str], language: str) -> tuple[str, ...]:
-    left_out = _words_of("stop", language) | frozenset(said)
-    kept = (w for w in _body(text.content, language).split() if not w.isupper())
+@cache
+def _shipped() -> tuple[list[tuple[str, str, str]], list[tuple[Softmax, list[int]]]]:
+    """What may be asked, and a classifier for each part of it with the parts' columns."""
+    heads, facts = _file()
+    labels = [(form, what, way) for form, what, way in facts["labels"]]
+    parts = zip(HEADS, zip(*labels, strict=True), strict=True)
+    return labels, [(heads[h], [heads[h].classes.index(p) for p in own]) for h, own in parts]
+
+
+def _asked(names: list[str]) -> Asked:
+    labels, heads = _shipped()
+    scores = np.sum([head.log_probabilities([names])[0][own] for head, own in heads], axis=0)
+    chances = np.exp(scores - scores.max())
+    best = int(chances.argmax())
+    form, what, way = labels[best]
+    field, topic = ("", what) if what in TOPICS else (what, "")
+    if form == "open":
+        form = "fact" if field and field != "description" else "text"
+    same = form == "same"
+    return Asked(
+        cast("QuestionKind", "comparison" if same else form),
+        field,
+        topic,
+        cast("Direction", way),
+        same,
+        confidence=float(chances[best] / chances.sum()),
+    )
+
+
+def asks(word: str, *, of_all: bool = False) -> bool:
+    """Whether a folded word begins as a word does that questions are made of.
+
+    Parameters
+    ----------
+    of_all: of counts, superlatives and comparisons, and the numbers they are about.
+    """
+    return word[:STEM] in _stems()["all" if of_all else "any"]
+
+
+# -- what is left to look for -------------------------------------------------------------------
+
+
+def _said(text: _Text, asked: Asked, language: str) -> frozenset[str]:
+    """The words that say what is asked for, and are nothing to look for."""
+    name = asked.topic or asked.field
+    said: set[str] = set()
+    for cue in _cues(language)[0]:
+        tells = cue.name == name if cue.what in ("field", "topic") else bool(name)
+        if tells or asked.kind in _QUERIES:
+            found = (cue.pattern.search(t) for t in (text.marks, text.spoken))
+            said.update(w for m in found if m for w in m.group().split())
+    return frozenset(said)
+
+
+def _focus(texts: Sequence[_Text], asked: Asked, language: str) -> tuple[str, ...]:
+    """The words of the sentence that asks, but for those that only ask."""
+    said = [_said(text, asked, language) for text in texts]
+    best = max(range(len(texts)), key=lambda i: (bool(said[i]), texts[i].asking, i))
+    left_out = _words_of("stop", language) | said[best]
+    kept = (w for w in _body(texts[best].content, language).split() if not w.isupper())
     folded = (fold(w) for w in kept if w not in left_out and len(w) > 1)
     return tuple(dict.fromkeys(w for w in folded if w))
-
-
-def _best(marked: Marked, language: str) -> _Reader:
-    """The reader of the sentence to answer; of several alike, of the last."""
-    readers = [_Reader(text, language) for text in _texts(marked, language)]
-    return max(reversed(readers), key=_Reader.weight)
 
 
 def read_question(marked: Marked, language: str) -> Asked:
@@ -513,16 +387,12 @@ def read_question(marked: Marked, language: str) -> Asked:
     Parameters
     ----------
     marked: the message as ``Lexicon.mark`` gives it.
-    language: ``en``, ``pt`` or ``es``; words of the others count where its own say nothing.
+    language: ``en``, ``pt`` or ``es``.
 
     Returns
     -------
-    Asked: of a message of several sentences, what the one that asks is after. Counts and
-        superlatives are about the whole catalogue; what narrows them stands in the spans.
+    Asked: of a message of several sentences, what they ask together. Counts and superlatives are
+        about the whole catalogue; what narrows them stands in the spans.
     """
-    reader = _best(marked, language)
-    if not reader.cued:
-        other = _best(marked, guess_language(marked.text, language))
-        reader = other if other.cued else reader
-    asked, said = reader.read()
-    return replace(asked, focus=_focus(reader.text, said, reader.language))
+    asked = _asked(features(marked, language))
+    return replace(asked, focus=_focus(_texts(marked, language), asked, language))

@@ -7,9 +7,7 @@ are learned by ``train/router.py``. A capable model is asked instead where it le
 
 from __future__ import annotations
 
-import json
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -32,6 +30,7 @@ from llmrec.prompting import (
     route_prompt,
     route_schema,
 )
+from llmrec.softmax import Softmax, read_heads
 from llmrec.titles import fold
 from llmrec.types import LANGUAGES
 
@@ -46,8 +45,7 @@ Lead = Literal["rules", "model", "rules-only"]
 Detail = Literal["brief", "full", "turns"]
 _Floats = npt.NDArray[np.float64]
 
-FILES = ("router.json", "router.safetensors")
-FORMAT = 1
+FILE = "router.safetensors"
 MAX_READ = 1_200  # characters of a message; of a longer one, its beginning and its end
 _ANSWER_TOKENS = 24
 _MAX_ANSWERS = 10_000
@@ -252,38 +250,14 @@ def _shortened(text: str) -> str:
 
 
 class Classifier:
-    """A softmax over hashed features of a message, quick and without a model.
+    """A softmax over hashed features of a message, quick and without a model."""
 
-    Parameters
-    ----------
-    weights: int8 [buckets, routes]; a feature's bucket is a checksum of its name.
-    scale: float [routes], what one step of the weights is worth.
-    bias: float [routes].
-    temperature: what the scores are divided by, fitted so that confidence is calibrated.
-    """
-
-    def __init__(
-        self,
-        weights: npt.NDArray[np.int8],
-        scale: Sequence[float],
-        bias: Sequence[float],
-        temperature: float,
-    ) -> None:
-        self.weights = weights
-        self.scale = np.asarray(scale, dtype=np.float64)
-        self.bias = np.asarray(bias, dtype=np.float64)
-        self.temperature = temperature
+    def __init__(self, softmax: Softmax) -> None:
+        self.softmax = softmax
 
     def probabilities(self, turns: Sequence[Turn]) -> _Floats:
         """float64 [turns, routes]: how likely each turn is of each route."""
-        out = np.empty((len(turns), len(ROUTES)))
-        for i, turn in enumerate(turns):
-            at = buckets(features(turn), len(self.weights))
-            total = self.weights[at].sum(0, dtype=np.int64) * self.scale
-            scores = (total / np.sqrt(max(len(at), 1)) + self.bias) / self.temperature
-            weights = np.exp(scores - scores.max())
-            out[i] = weights / weights.sum()
-        return out
+        return np.exp(self.softmax.log_probabilities(map(features, turns)))
 
     @classmethod
     @cache
@@ -294,32 +268,14 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:
-        """Read ``FILES`` as ``train/router.py`` writes them. Raises InputError."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            said = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))
-            if said["format"] != FORMAT or tuple(said["routes"]) != ROUTES:
-                raise InputError(
-                    f"the router in {folder} has the format {said['format']!r} and the routes "
-                    f"{said['routes']}, which this version does not read: learn it anew with "
-                    "train/router.py"
-                )
-            weights = load_file(folder / FILES[1])["weights"]
-            return cls(weights, said["scale"], said["bias"], float(said["temperature"]))
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as e:
-            if isinstance(e, InputError):
-                raise
+        """Read ``FILE`` as ``train/router.py`` writes it. Raises InputError."""
+        heads, _ = read_heads(folder / FILE, "train/router.py")
+        if "route" not in heads or heads["route"].classes != ROUTES:
             raise InputError(
-                f"{' and '.join(FILES)} in {folder} cannot be read ({e}): write them anew with "
+                f"{folder / FILE} tells other routes than {', '.join(ROUTES)}: write it anew with "
                 "train/router.py"
-            ) from None
-
-
-def buckets(names: Sequence[str], n: int) -> npt.NDArray[np.int64]:
-    """Where each feature stands among ``n`` buckets."""
-    return np.fromiter((zlib.crc32(name.encode()) % n for name in names), np.int64, len(names))
+            )
+        return cls(heads["route"])
 
 
 def features(turn: Turn) -> list[str]:

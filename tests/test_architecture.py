@@ -25,7 +25,7 @@ PACKAGE = ROOT / "llmrec"
 LAYERS = (
     "_version errors types",
     "titles quantities deixis markdown cleaning languages",
-    "wishes lexicon orders similarity trie folders records embedding options",
+    "wishes lexicon orders similarity trie folders records embedding options softmax",
     "passages products faithfulness cues building catalog models",
     "prompting decoding",
     "questions routing preferences wording metrics datasets ranker relaxing",

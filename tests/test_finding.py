@@ -8,33 +8,33 @@ import world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmrec.answering import Answerer
 from llmrec.answering.finding import ASKING, Named, find_named, masked
+from llmrec.answering.reading import Reader
 from llmrec.catalog import Catalog
 from llmrec.lexicon import Lexicon
 from llmrec.types import LANGUAGES, Item
 
 
 @cache
-def small() -> Answerer:
-    return Answerer(world.catalog(), world.lexicon())
+def small() -> Reader:
+    return Reader(world.catalog(), world.lexicon())
 
 
 @cache
-def real() -> Answerer:
+def real() -> Reader:
     catalog = Catalog.embedded()
     items = catalog.items_at(range(len(catalog)))
-    return Answerer(catalog, Lexicon(items, this_year=world.THIS_YEAR))
+    return Reader(catalog, Lexicon(items, this_year=world.THIS_YEAR))
 
 
-def known(answerer: Answerer, message: str) -> list[str]:
+def known(reader: Reader, message: str) -> list[str]:
     """The labels of the films that a message names."""
-    found = answerer.named(message).known
-    return [i.label for i in answerer.catalog.items_at([m.rows[0] for m in found])]
+    found = reader.named(message).known
+    return [i.label for i in reader.catalog.items_at([m.rows[0] for m in found])]
 
 
-def unknown(answerer: Answerer, message: str) -> list[str]:
-    return [m.text for m in answerer.named(message).unknown]
+def unknown(reader: Reader, message: str) -> list[str]:
+    return [m.text for m in reader.named(message).unknown]
 
 
 # -- the tiny world ------------------------------------------------------------------------------
@@ -164,8 +164,8 @@ TWINS = (
 
 
 @cache
-def twins() -> Answerer:
-    return Answerer(Catalog.from_items(TWINS), Lexicon(TWINS, this_year=world.THIS_YEAR))
+def twins() -> Reader:
+    return Reader(Catalog.from_items(TWINS), Lexicon(TWINS, this_year=world.THIS_YEAR))
 
 
 def of_twins(message: str) -> list[str]:

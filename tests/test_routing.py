@@ -22,7 +22,8 @@ from llmrec.lexicon import Lexicon, Marked, Span
 from llmrec.models.base import LanguageModel
 from llmrec.models.scripted import ScriptedModel
 from llmrec.prompting import ROUTE_END, ROUTE_PREFIX, ROUTES, route_answer, route_schema
-from llmrec.routing import FILES, Classifier, Route, Router, Turn, features, topics
+from llmrec.routing import FILE, Classifier, Route, Router, Turn, features, topics
+from llmrec.softmax import Softmax, written_heads
 from llmrec.types import Item, Message
 from train import router as learning
 
@@ -196,27 +197,24 @@ def test_what_does_not_fit_is_refused(wrong: Any, message: str) -> None:
 # -- files ----------------------------------------------------------------------------------------
 
 
-def test_the_shipped_files_are_small_and_load() -> None:
-    assert sum((DATA / name).stat().st_size for name in FILES) < 400_000
-    classifier = Classifier.load(DATA)
-    assert classifier.weights.dtype == np.int8
-    assert classifier.weights.shape == (learning.BUCKETS, len(ROUTES))
-    assert classifier.temperature > 0
+def test_the_shipped_file_is_small_and_loads() -> None:
+    assert (DATA / FILE).stat().st_size < 400_000
+    softmax = Classifier.load(DATA).softmax
+    assert softmax.weights.dtype == np.int8
+    assert softmax.weights.shape == (learning.BUCKETS, len(ROUTES))
+    assert softmax.temperature > 0
 
 
-def test_damaged_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"router\.json .* cannot be read .*: write them anew"):
-        Classifier.load(tmp_path)
-    for name in FILES:
-        (tmp_path / name).write_bytes((DATA / name).read_bytes())
-    said = json.loads((tmp_path / FILES[0]).read_text())
-    (tmp_path / FILES[0]).write_text(json.dumps({**said, "format": 9}))
-    with pytest.raises(InputError, match=r"has the format 9 .* learn it anew"):
-        Classifier.load(tmp_path)
-    (tmp_path / FILES[0]).write_text(json.dumps(said))
-    (tmp_path / FILES[1]).write_bytes(b"no weights")
+def test_a_file_of_other_routes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         Classifier.load(tmp_path)
+    other = Softmax(("sell", "buy"), np.zeros((8, 2), np.int8), (1, 1), (0, 0))
+    for heads in ({"route": other}, {"way": other}):
+        (tmp_path / FILE).write_bytes(written_heads(heads, {}))
+        with pytest.raises(
+            InputError, match=r"tells other routes than recommend, .*: write it anew"
+        ):
+            Classifier.load(tmp_path)
 
 
 # -- a model that decides -------------------------------------------------------------------------
@@ -368,40 +366,17 @@ def test_the_same_messages_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         writer = learning.Writer(lexicon(), ("a", "b", "c", "d", "e"), examples)
         table = learning.make_table(writer, examples)
-        classifier = learning.rounded(*learning.fit(table), 0.8)
-        learning.save(classifier, {"messages": len(examples)}, tmp_path / name)
-        made.append([(tmp_path / name / f).read_bytes() for f in FILES])
+        softmax = learning.fit_routes(table)
+        softmax.temperature = 0.8
+        learning.save(softmax, {"messages": len(examples)}, tmp_path / name)
+        made.append((tmp_path / name / FILE).read_bytes())
     assert made[0] == made[1]
-    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == sorted(FILES)
+    assert [p.name for p in (tmp_path / "one").iterdir()] == [FILE]
     loaded = Classifier.load(tmp_path / "one")
     turns = [writer.turn(e) for e in examples]
-    assert np.array_equal(loaded.probabilities(turns), classifier.probabilities(turns))
+    assert np.array_equal(loaded.probabilities(turns), Classifier(softmax).probabilities(turns))
     said = loaded.probabilities(turns).argmax(1)
     assert np.mean(said == [ROUTES.index(e.route) for e in examples]) > 0.9
-
-
-def test_the_softmax_is_what_scikit_learn_finds() -> None:
-    linear_model = pytest.importorskip("sklearn.linear_model", reason="needs the test extra")
-    sparse = pytest.importorskip("scipy.sparse")
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(200, 6))
-    y = np.array([i % len(ROUTES) for i in range(200)])
-    x[:, 0] += y
-    ones = np.ones(200)
-    table = learning.Table(sparse.csr_matrix(x), y, ones, np.arange(200), ones > 0)
-    weights, bias = learning.fit(table, penalty=2.0)
-    other = linear_model.LogisticRegression(C=0.5, tol=1e-8, max_iter=2000).fit(x, y)
-    assert np.allclose(weights.T, other.coef_, atol=2e-3)
-    assert bias - bias.mean() == pytest.approx(other.intercept_ - other.intercept_.mean(), abs=2e-3)
-
-
-def test_the_temperature_makes_the_confidence_the_share_that_is_right() -> None:
-    # Of five with the scores (2, 0, 0, 0, 0), the first is right in 8 of 10 cases.
-    scores = np.tile([2.0, 0, 0, 0, 0], (10, 1))
-    routes = np.array([0] * 8 + [1, 2])
-    temperature = learning.fit_temperature(scores, routes)
-    odds = np.exp(2 / temperature)
-    assert odds / (odds + 4) == pytest.approx(0.8, abs=1e-3)
 
 
 def test_names_are_marked_as_a_catalogue_that_has_them_would() -> None:

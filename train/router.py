@@ -7,7 +7,7 @@ The messages are eval/messages/routes-train-*.jsonl and, as wishes, the developm
 understanding. Each is learned in several versions: as it was written, with the names in it marked
 or replaced by others, without accents, and in other places of a conversation. Cross-validation
 holds out whole groups of messages that share an idea, in all languages at once. The same
-messages give the same files, byte for byte.
+messages give the same file, byte for byte.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ import numpy.typing as npt
 
 from llmrec.catalog import Catalog
 from llmrec.errors import InputError, LLMRecError
-from llmrec.folders import replacing
+from llmrec.folders import write_whole
 from llmrec.lexicon import Lexicon, Marked, Span
-from llmrec.routing import FILES, FORMAT, ROUTES, Classifier, Turn, buckets, features
+from llmrec.routing import FILE, ROUTES, Turn, features
+from llmrec.softmax import Softmax, written_heads
 from llmrec.titles import fold
+from llmrec.training.softmax import fit, fit_temperature, matrix, scores_of
 from llmrec.types import LANGUAGES, Item
 
 MESSAGES = Path(__file__).resolve().parents[1] / "eval" / "messages"
@@ -208,60 +210,23 @@ class Table:
 
 def make_table(writer: Writer, examples: Sequence[Example]) -> Table:
     """The versions of the examples as features."""
-    from scipy.sparse import csr_matrix
-
-    at: list[npt.NDArray[np.int64]] = []
-    values: list[_Floats] = []
+    texts: list[list[str]] = []
     facts: list[tuple[int, float, int, bool]] = []
     for i, e in enumerate(examples):
         for n, (turn, weight) in enumerate(writer.versions(e)):
-            hashed = buckets(features(turn), BUCKETS)
-            at.append(hashed)
-            values.append(np.full(len(hashed), len(hashed) ** -0.5))
+            texts.append(features(turn))
             facts.append((ROUTES.index(e.route), weight, i, n == 0))
-    ends = np.cumsum([0, *(len(a) for a in at)])
-    shape = (len(at), BUCKETS)
-    rows = csr_matrix((np.concatenate(values), np.concatenate(at), ends), shape)
-    rows.sum_duplicates()
+    rows = matrix(texts, BUCKETS)
     routes, weights, example, first = (np.array(c) for c in zip(*facts, strict=True))
     return Table(rows, routes, weights, example, first)
 
 
-def fit(table: Table, penalty: float = PENALTY) -> tuple[_Floats, _Floats]:
-    """Weights [buckets, routes] and bias [routes] of the likeliest softmax, each route as heavy."""
-    from scipy.optimize import minimize
-
-    n, size = len(ROUTES), table.rows.shape[1] + 1
+def fit_routes(table: Table) -> Softmax:
+    """The likeliest softmax, each route as heavy as the others."""
+    n = len(ROUTES)
     mass = np.bincount(table.routes, table.weights, minlength=n)
     weights = table.weights / mass[table.routes] * mass.sum() / n
-    target = np.eye(n)[table.routes]
-
-    def loss(flat: _Floats) -> tuple[float, _Floats]:
-        both = flat.reshape(size, n)
-        scores = table.rows @ both[:-1] + both[-1]
-        scores -= scores.max(1, keepdims=True)
-        logs = scores - np.log(np.exp(scores).sum(1, keepdims=True))
-        value = -(weights[:, None] * target * logs).sum() + penalty * (both[:-1] ** 2).sum() / 2
-        off = weights[:, None] * (np.exp(logs) - target)
-        slope = np.vstack([table.rows.T @ off + penalty * both[:-1], off.sum(0)])
-        return float(value), slope.ravel()
-
-    start = np.zeros(size * n)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200})
-    both = found.x.reshape(size, n)
-    return both[:-1], both[-1]
-
-
-def rounded(weights: _Floats, bias: _Floats, temperature: float) -> Classifier:
-    """The classifier with weights of one byte each."""
-    scale = np.maximum(np.abs(weights).max(0), 1e-9) / 127
-    steps = np.rint(weights / scale).astype(np.int8)
-    return Classifier(steps, scale.round(9).tolist(), bias.round(6).tolist(), temperature)
-
-
-def scores_of(classifier: Classifier, rows: Any) -> _Floats:
-    """Scores before the temperature, [rows, routes]."""
-    return np.asarray(rows @ (classifier.weights * classifier.scale) + classifier.bias)
+    return fit(table.rows, table.routes, ROUTES, weights=weights, penalty=PENALTY)
 
 
 def cross_validate(table: Table, examples: Sequence[Example], folds: int = FOLDS) -> _Floats:
@@ -273,46 +238,19 @@ def cross_validate(table: Table, examples: Sequence[Example], folds: int = FOLDS
     out = np.zeros((len(examples), len(ROUTES)))
     for held in range(folds):
         aside = folded[table.example] == held
-        classifier = rounded(*fit(table.part(~aside)), 1.0)
+        classifier = fit_routes(table.part(~aside))
         met = table.part(aside & table.first)
         out[met.example] = scores_of(classifier, met.rows)
     return out
 
 
-def fit_temperature(scores: _Floats, routes: npt.NDArray[np.int64]) -> float:
-    """What scores are divided by so that the routes are likeliest."""
-    from scipy.optimize import minimize_scalar
-
-    def loss(log_temperature: float) -> float:
-        logits = scores / np.exp(log_temperature)
-        return float((np.logaddexp.reduce(logits, 1) - logits[range(len(routes)), routes]).mean())
-
-    found = minimize_scalar(loss, bounds=(-3, 3), method="bounded")
-    return round(float(np.exp(found.x)), 4)
-
-
-def save(classifier: Classifier, facts: dict[str, Any], folder: Path) -> None:
-    """Write ``FILES`` into a folder, each whole or not at all."""
-    from safetensors.numpy import save as as_bytes
-
-    said = {
-        "format": FORMAT,
-        "routes": list(ROUTES),
-        "scale": classifier.scale.tolist(),
-        "bias": classifier.bias.tolist(),
-        "temperature": classifier.temperature,
-        **facts,
-    }
+def save(classifier: Softmax, facts: dict[str, Any], folder: Path) -> None:
+    """Write ``FILE`` into a folder, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / ".router") as part:
-        (part / FILES[1]).write_bytes(as_bytes({"weights": classifier.weights}))
-        (part / FILES[0]).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-    for name in reversed(FILES):
-        (folder / ".router" / name).replace(folder / name)
-    (folder / ".router").rmdir()
+    write_whole(folder / FILE, written_heads({"route": classifier}, facts))
 
 
-def learn(examples: Sequence[Example], errors: int = 0) -> tuple[Classifier, dict[str, Any]]:
+def learn(examples: Sequence[Example], errors: int = 0) -> tuple[Softmax, dict[str, Any]]:
     """Cross-validate, learn from everything, and say how it went."""
     catalog = Catalog.embedded()
     writer = Writer(Lexicon(iter(catalog), this_year=THIS_YEAR), catalog.ids, examples)
@@ -337,7 +275,9 @@ def learn(examples: Sequence[Example], errors: int = 0) -> tuple[Classifier, dic
         "wishes": int((~own).sum()),
         "held_out_accuracy": held_out,
     }
-    return rounded(*fit(table), temperature), facts
+    learned = fit_routes(table)
+    learned.temperature = temperature
+    return learned, facts
 
 
 def _which(examples: Sequence[Example], language: str, route: str) -> npt.NDArray[np.bool_]:
@@ -352,7 +292,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--messages", type=Path, default=MESSAGES, help="folder of the messages")
-    parser.add_argument("--out", type=Path, default=DATA, help="folder for the two files")
+    parser.add_argument("--out", type=Path, default=DATA, help="folder for the file")
     parser.add_argument("--errors", type=int, default=0, help="show so many held-out errors")
     return parser
 

@@ -6,6 +6,7 @@ The values come from the fields alone; nothing is written by a model.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from llmrec.types import Item, Passage
 __all__ = ["SETS", "Found", "checked", "compared", "told"]
 
 _NUMBERS = ("year", "runtime", "rating", "price", "popularity")
+_BOUNDED = ("runtime", "price")
+_ALONE = (*_BOUNDED, "directors", "cast", "year")
 SETS = ("genres", "directors", "cast", "people", "countries", "languages", "keywords")
 _SPAN_FIELDS = {
     "genre": "genres",
@@ -59,11 +62,15 @@ def checked(item: Item, asked: Asked, spans: Sequence[Span], language: str) -> F
     spans: what the message names beside the item: people, genres, years and so on.
     """
     claims = [(field, s) for s in spans if (field := _field_of(s, asked))]
+    if any(field == asked.field for field, _ in claims):  # "for school: is it from Spain?"
+        claims = [c for c in claims if c[0] != "keywords" or asked.field == "keywords"]
+    if asked.field in _ALONE:  # the rest says why it is asked
+        claims = [c for c in claims if c[0] == asked.field]
     if not claims:
         return None
     held = []
     for field, span in claims:
-        holds = _holds(item, field, span)
+        holds = _holds(item, field, _bound(span, field, asked))
         if holds is None:
             return None
         held.append(holds)
@@ -71,6 +78,20 @@ def checked(item: Item, asked: Asked, spans: Sequence[Span], language: str) -> F
     facts = " ".join(fact(item, f, language) for f in fields)
     used = tuple((item, _used(item, f, language)) for f in fields)
     return Found(say("yes" if all(held) else "no", language, fact=facts), used)
+
+
+def _bound(span: Span, field: str, asked: Asked) -> Span:
+    """The number as the bound that the question makes of it: "I have 90 minutes, is it longer?"."""
+    bounds = [b for b in (span.low, span.high) if b is not None]
+    told = "max" if span.high is None else "min" if span.low is None else ""
+    if field not in _BOUNDED or not bounds or asked.direction in ("", told):
+        return span
+    if told and field == "price":
+        return span
+    amount = sum(bounds) / len(bounds)  # "100 minutes" stands for some minutes around it
+    if asked.direction == "max":
+        return dataclasses.replace(span, low=math.nextafter(amount, math.inf), high=None)
+    return dataclasses.replace(span, low=None, high=math.nextafter(amount, -math.inf))
 
 
 def _field_of(span: Span, asked: Asked) -> str:

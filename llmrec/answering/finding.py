@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmrec.lexicon import STOPWORDS
+from llmrec.questions import asks
 from llmrec.titles import Word, words
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ ASKING = STOPWORDS | frozenset(
     trabajo seria serian resto demas rest falam hablan habladas dialogue dialogos dialogo cineasta
     filmmaker acted appear appears aparecem numero number largest selection much oye che manejan
     idea checar check least most ends soonest whats whos hows wheres whens thats decide entre
-    between total""".split()
+    between total monday tuesday wednesday thursday friday saturday sunday january february april
+    june july august september october november december""".split()
 )
 
 
@@ -117,6 +119,9 @@ _UNITS = frozenset(
 _FIRST_OF = frozenset(
     "is was are has does es e esta fue foi era tem tiene ha dura trata sao son".split()
 )
+_REPLIES = frozenset("yes no sim nao si".split())
+_WITHIN_NAMES = frozenset((" ", "-", "- ", " -"))
+_ARTICLES = frozenset("the a o os as um uma el la los las un una".split())
 _INNER = frozenset("of the de do da dos das del la los las".split())
 _LEADING = frozenset(
     """of about film movie called titled in directed directs stars is was did does filme filmes
@@ -205,6 +210,10 @@ class _Search:
             self._weak()
         known = sorted(self.known, key=lambda m: m.start)
         unknown = sorted(self.unknown, key=lambda m: m.start)
+        if any(self._capitals(u) > 1 for u in unknown) and not any(map(self._capitals, known)):
+            known = []  # "The Barometer Who Sold Sundimvik at seven": not Seven
+        if any(self._quoted_at(m) for m in known):  # "a summary of “Jackie”, no spoilers"
+            known = [m for m in known if self._stands(m) or self._in_a_row_of(m, known)]
         if known:  # other names are what is asked about, unless they stand in a row with a title
             unknown = [u for u in unknown if any(self._in_a_row(u, k) for k in known)]
         return Named(tuple(known), tuple(unknown))
@@ -241,7 +250,7 @@ class _Search:
                 if self._part_follows(i + n):
                     self._take(i, i + n + 1, self._part(i, i + n), 1.0)
                     continue
-                dated = YEAR.match(self.message, self.words[i + n - 1].end)
+                dated = self._dated(rows, self.words[i + n - 1].end)
                 other = n < 3 and not dated and self._other(i, i + n)
                 if score < 1.0 and n < 3 and self._within(self.terms, i, i + n):
                     continue  # a genre is no slip of the pen
@@ -252,10 +261,10 @@ class _Search:
     def _names(self) -> None:
         """What is written as a name between the words that only ask, and that nobody knows."""
         elsewhere = [self._within(self.others, k, k + 1) for k in range(len(self.words))]
+        for i, j in self._remains(across=True):
+            self._slip(i, j)
         for i, j in self._remains():
             if not all(self.free[i:j]):
-                continue
-            if self._upper(self.words[i]) and self._slip(i, j):
                 continue
             if name := self._name(i, j):
                 if self._slip(*name):
@@ -275,6 +284,8 @@ class _Search:
                 continue
             if not all(self.free[i:j]):
                 continue
+            if i and len(run) == 1 and run[0].key in _REPLIES and not self._upper(run[0]):
+                continue  # "¿sí o no?"
             if rows := self._lookup(run):
                 capital = number or (i > 0 and self._upper(run[0]) and self._upper(run[-1]))
                 if i or capital or len(self.words) < 4:
@@ -288,6 +299,22 @@ class _Search:
                     dated = all(w.key.isdigit() for w in self.words[i:j])
                     self._take(i, j, rows, 1.0, sure=capital and not dated)
 
+    def _capitals(self, mention: Mention) -> int:
+        """How many words of a mention are written as names are; any in quotation marks."""
+        return self._quoted_at(mention) or sum(
+            self._upper(w) for w in self.words if mention.start <= w.start < mention.end
+        )
+
+    def _stands(self, mention: Mention) -> bool:
+        """Whether a mention is more than a single word in small letters."""
+        return bool(self._capitals(mention)) or " " in mention.text
+
+    def _quoted_at(self, mention: Mention) -> bool:
+        return self.message[mention.start] in "\"“«'‘"
+
+    def _in_a_row_of(self, mention: Mention, others: Sequence[Mention]) -> bool:
+        return any(m is not mention and self._in_a_row(mention, m) for m in others)
+
     def _in_a_row(self, a: Mention, b: Mention) -> bool:
         first, second = sorted((a, b), key=lambda m: m.start)
         return bool(_IN_A_ROW.fullmatch(self.message[first.end : second.start]))
@@ -300,6 +327,11 @@ class _Search:
                 if not self.free[j - 1]:
                     break
                 yield i, j
+
+    def _dated(self, rows: Sequence[int], end: int) -> bool:
+        """Whether a year behind a title is about that of an item so named."""
+        said = YEAR.match(self.message, end)
+        return said is not None and any(abs((self.years[r] or 0) - int(said[1])) <= 1 for r in rows)
 
     def _lookup(self, run: Sequence[Word]) -> tuple[int, ...]:
         """The rows of a title; a number counts in both ways of writing: Part 2 and Part II."""
@@ -321,7 +353,9 @@ class _Search:
 
     def _other(self, i: int, j: int) -> bool:
         """Whether a run is something else as well: Brazil the country."""
-        return self._within(self.others, i, j)
+        told = [w for w in self.words[i:j] if w.key not in STOPWORDS] or self.words[i:j]
+        first, last = told[0], told[-1]
+        return any(start <= first.start and last.end <= end for start, end in self.others)
 
     def _inside_another(self, i: int, j: int) -> bool:
         """Whether a run is a part of something longer that is no title: Love in Montagu Love."""
@@ -391,7 +425,10 @@ class _Search:
         """Whether a run stands where questions name what they ask about."""
         if j == len(self.words) or len(self.words) < 4 or self._between(j - 1).strip(" '’"):
             return True
-        if i == 0 and self.words[j].key in _FIRST_OF:
+        key = self.words[j].key
+        if i == 0 and (
+            key in _FIRST_OF or (key in ASKING and (j - i > 1 or not self._other(i, j)))
+        ):
             return True
         before = self.words[i - 1].key if i else ""
         return self.words[j].key in _BREAKS or before in _LEADING or before in _BREAKS
@@ -432,16 +469,20 @@ class _Search:
             0 <= other < len(self.words)
             and self._telling(other)
             and self._upper(self.words[other])
-            and not self._between(min(other, own)).strip(" -")
+            and self._between(min(other, own)) in _WITHIN_NAMES
             for other, own in ((i - 1, i), (j, j - 1))
+            if other > i or j - i == 1 or not self._opens(other)  # "Surely Cell 211"
         )
 
     def _between(self, i: int) -> str:
         """What stands between a word and the next."""
         return self.message[self.words[i].end : self.words[i + 1].start]
 
-    def _remains(self) -> list[tuple[int, int]]:
-        """Runs of free words that begin and end with a telling one, small words between allowed."""
+    def _remains(self, *, across: bool = False) -> list[tuple[int, int]]:
+        """Runs of free words that begin and end with a telling one, small words between allowed.
+
+        across: also words that join two titles ("Indiana Jones and the last crusade").
+        """
         runs: list[tuple[int, int]] = []
         i = 0
         while i < len(self.words):
@@ -452,7 +493,7 @@ class _Search:
             while j < len(self.words) and self.free[j] and j - last <= 3 and self._joined(j):
                 if self._telling(j):
                     last = j + 1
-                elif self.words[j].key in _BREAKS:
+                elif self.words[j].key in _BREAKS and not across:
                     break
                 j += 1
             runs.append((i, last))
@@ -460,10 +501,12 @@ class _Search:
         return runs
 
     def _telling(self, i: int) -> bool:
-        return self.free[i] and self.words[i].key not in ASKING
+        key = self.words[i].key
+        asking = key in ASKING or (self._opens(i) and asks(key))
+        return self.free[i] and not asking
 
     def _joined(self, i: int) -> bool:
-        return not re.search(r"[?!;,\n]|\.\s", self._between(i - 1))
+        return not re.search(r"[?!;,\n]|\.\s|\s[-–—]\s", self._between(i - 1))
 
     def _misspelt(self) -> list[tuple[float, int, int, tuple[int, ...], float]]:
         """Runs that come near a title: weight, length, beginning, rows, share of letters right."""
@@ -471,16 +514,25 @@ class _Search:
             (i, j)
             for i, j in self._runs()
             if j - i <= MISSPELT and self._may_be_misspelt(self.words[i:j], i)
+            if j - i > 2 or j - i == 1 or self._joined(j - 1)
         ]
         keys = [" ".join(w.key for w in self.words[i:j]) for i, j in spans]
         return [
-            (self._weight(self.words[i:j]), j - i, i, (match.row,), match.score)
+            (int(self._weight(self.words[i:j])), j - i, i, (match.row,), match.score)
             for (i, j), match in zip(spans, self.index.match_many(keys), strict=True)
             if match.row is not None and match.tier == "fuzzy" and match.score >= LEVEL
         ]
 
     def _slip(self, i: int, j: int) -> bool:
         """Take a run that is some slips of the pen away from one title."""
+        if not self._upper(self.words[i]):
+            while i < j and asks(self.words[i].key):
+                i += 1
+            while i < j and asks(self.words[j - 1].key):
+                j -= 1
+            if sum(map(self._telling, range(i, j))) < 2:
+                return False
+            i -= bool(i) and self.free[i - 1] and self.words[i - 1].key in _ARTICLES
         text = self.message[self.words[i].start : self.words[j - 1].end]
         match = self.index.nearest(text) if len(text) > 6 else None
         if match is None or match.row is None:
@@ -522,6 +574,8 @@ class _Search:
 
     def _opens(self, i: int) -> bool:
         """Whether a word begins a sentence, where a capital says nothing."""
+        if not self._upper(self.words[i]):
+            return False
         before = self.message[: self.words[i].start].rstrip()
         return not before or before[-1] in ".!?¿¡…\n("
 

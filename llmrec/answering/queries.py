@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from llmrec.answering.reading import THING
 from llmrec.answering.sentences import NAMES, joined, say, thing, value
 from llmrec.lexicon import Marked, Span
 from llmrec.questions import Asked
@@ -59,11 +60,7 @@ def wanted_of(understood: Preferences, marked: Marked, asked: Asked) -> Preferen
     return dataclasses.replace(understood, **changes)  # type: ignore[arg-type]
 
 
-_THING = (
-    r"(?:films?|movies?|filmes|filminhos?|peliculas?|pelis?|titles?|titulos?|products?|produtos?|"
-    r"productos?)"
-)
-_THEN = re.compile(rf"(?:\W+\w+)?\W*\b{_THING}\b")
+_THEN = re.compile(rf"(?:[^\w:;,.!?]+\w+)?[^\w:;,.!?]*\b{THING}\b")
 
 
 def _narrows(theme: Span, marked: Marked) -> bool:
@@ -71,7 +68,7 @@ def _narrows(theme: Span, marked: Marked) -> bool:
     before = fold(marked.message[: theme.start])
     after = fold(marked.message[theme.end :])
     earlier = any(s.kind == "genre" and s.start < theme.start for s in marked.spans)
-    return earlier or bool(re.search(rf"\b{_THING}\b", before) or _THEN.match(" " + after))
+    return earlier or bool(re.search(rf"\b{THING}\b", before) or _THEN.match(" " + after))
 
 
 def said_of(span: Span, marked: Marked) -> str:
@@ -89,7 +86,8 @@ def executed(
     catalog: Catalog, wanted: Preferences, marked: Marked, asked: Asked, k: int, language: str
 ) -> Result:
     """Count, find the extreme, or list, among the items that meet the filters."""
-    asked_of = [_FIELDS[s.kind] for s in marked.spans if s.kind in _FIELDS]
+    named = [s.kind for s in marked.spans if s.kind != "keyword"]  # not all themes narrow
+    asked_of = [_FIELDS[kind] for kind in named if kind in _FIELDS]
     asked_of += [w.attribute for w in wishes(wanted)]
     unknown = [name for name in asked_of if not catalog.known.get(name)]
     if wanted.keywords and not catalog.known["keywords"]:

@@ -12,10 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
+from llmrec.errors import InputError
 from llmrec.titles import fold
 from llmrec.types import Item
 from llmrec.wording import display_name, duration
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
 
 __all__ = [
     "NO",
@@ -31,6 +36,7 @@ __all__ = [
     "minutes",
     "nouns",
     "numeral",
+    "read_wordings",
     "shown",
     "speaks_of",
     "things",
@@ -317,27 +323,42 @@ def topics() -> tuple[Topic, ...]:
     )
 
 
-def _lines(name: str) -> Sequence[str]:
-    file = resources.files("llmrec").joinpath(f"data/questions/{name}")
+def read_wordings(file: Traversable) -> dict[tuple[str, str], list[str]]:
+    """The wordings of a file by key and language, which stand as headings ``= key language``.
+
+    Raises
+    ------
+    InputError: a line stands below no heading.
+    """
+    out: dict[tuple[str, str], list[str]] = {}
+    own: list[str] | None = None
+    for line in _lines(file):
+        if line.startswith("= "):
+            key, _, language = line[2:].rpartition(" ")
+            own = out.setdefault((key, language), [])
+        elif own is None:
+            raise InputError(f"{file}: {line!r} stands below no heading such as '= fact.cast en'")
+        else:
+            own.append(line)
+    return out
+
+
+def _place(name: str) -> Traversable:
+    return resources.files("llmrec").joinpath(f"data/questions/{name}")
+
+
+def _lines(file: Traversable) -> Sequence[str]:
     lines = file.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def _table(name: str) -> list[list[str]]:
-    return [line.split("\t") for line in _lines(name)]
+    return [line.split("\t") for line in _lines(_place(name))]
 
 
 @cache
 def _sections(name: str) -> dict[tuple[str, str], list[str]]:
-    """Lines below headings ``= key language``."""
-    out: dict[tuple[str, str], list[str]] = {}
-    for line in _lines(name):
-        if line.startswith("= "):
-            key, _, language = line[2:].rpartition(" ")
-            own = out.setdefault((key, language), [])
-        else:
-            own.append(line)
-    return out
+    return read_wordings(_place(name))
 
 
 @cache
