@@ -11,7 +11,8 @@ import gradio as gr
 from gradio.events import api as gr_api
 
 from llmrec.demo.cards import header
-from llmrec.demo.talk import Screen, talk
+from llmrec.demo.screen import Screen
+from llmrec.demo.talk import talk
 from llmrec.demo.texts import preferred
 from llmrec.demo.visit import Visit
 from llmrec.errors import InputError, LLMRecError

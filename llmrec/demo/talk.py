@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +12,7 @@ import gradio as gr
 from llmrec.demo.cards import log as log_html
 from llmrec.demo.cards import panel_head
 from llmrec.demo.panel import CONTROLS, Choices, Control, PanelError, choices_of, read, shown
+from llmrec.demo.screen import Screen, Updates
 from llmrec.demo.texts import say
 from llmrec.demo.visit import Turn, Visit, answer
 from llmrec.types import Preferences
@@ -20,26 +20,11 @@ from llmrec.types import Preferences
 if TYPE_CHECKING:
     from llmrec.recommender import Recommender
 
-__all__ = ["Screen", "talk"]
+__all__ = ["talk"]
 
-Updates = dict[Any, Any]
 STRIP = 7
 _LOG = '<div class="lr-log" role="log" aria-label="llmrec" tabindex="0">${value.join("")}</div>'
 AT_ONCE = 4
-
-
-@dataclass(frozen=True)
-class Screen:
-    """A part of the page.
-
-    Attributes
-    ----------
-    components: all that ``texts`` may update.
-    texts: their updates for a visitor, in the language of the visit.
-    """
-
-    components: Sequence[Any]
-    texts: Callable[[Visit], Updates]
 
 
 def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
