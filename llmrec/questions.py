@@ -68,6 +68,7 @@ _THIS_YEAR = 2020  # for what "recent" is; only whether it is vague counts
 _MOST_SENTENCES, _MOST_WORDS = 12, 120  # of a long message and sentence, the last ones
 _PLACES = {"..": r"(?:\S+ ){0,4}?", "$": "$"}
 _MARK = re.compile(r"\[([a-z])\d+\]|#[a-zA-Z][\w-]*|~(\w+)")
+_NAME_CUE = re.compile(r"\b(?:by|with|starring|featuring|com|con)\s+$", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08]")
 _NAMED = "TPYDGCLKM"  # what stands for a name
 _VALUES = "YDGCLKM"
@@ -235,7 +236,9 @@ def _texts(marked: Marked, language: str) -> list[_Text]:
             letter = ""
         if words and letter in ("Y", "D") and _vague(words):
             letter = ""
-        marks.append(_Mark("T" if letter == "U" else letter, words, more))
+        if letter == "U":  # of a name that nobody knows, a title or a person
+            letter = "P" if _NAME_CUE.search(marked.text, 0, m.start()) else "T"
+        marks.append(_Mark(letter, words, more))
         return f" \x01{len(marks) - 1}\x01 "  # a control character is no word
 
     text = _MARK.sub(stand_in, _CONTROL.sub(" ", marked.text))

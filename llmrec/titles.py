@@ -35,6 +35,7 @@ _APOSTROPHES = str.maketrans("", "", "'’`´")
 _SPECIAL = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ß": "ss", "&": " and "}
 )
+MIN_BEGINNING = 4  # letters and blanks of a name that may be the beginning of a title
 MAX_WORDS = 14
 _MAX_EDITS = 2
 _BITS = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
@@ -200,6 +201,18 @@ class TitleIndex:
                     taken[i : i + n] = [True] * n
                     found.append(Found(ws[i].start, ws[i + n - 1].end, rows, n))
         return sorted(found, key=lambda f: f.start)
+
+    def beginning(self, name: str) -> tuple[int, ...]:
+        """Rows with a title that begins with the words of ``name``, the preferred first.
+
+        Slower than ``lookup``, as it looks at every title: for short names, "E.T.", "Kill Bill".
+        """
+        start = f"{_without_article(fold(name))} "
+        if len(start) < MIN_BEGINNING:
+            return ()
+        found = [i for i, key in enumerate(self._keys) if _without_article(key).startswith(start)]
+        found.sort(key=lambda i: -self._key_rank[i])
+        return tuple(dict.fromkeys(int(self._key_rows[i]) for i in found))
 
     def match(self, name: str) -> TitleMatch:
         """Match one name, with or without a year, by the tiers of TitleMatch."""

@@ -1605,7 +1605,7 @@ def test_the_embedded_recommender_does_not_guess(recommender: Recommender, quest
         "how tall is Tom Cruise?",
         "how is it going?",
         "What did Spielberg direct after Jaws?",
-        "Do Jaws and E.T. share an actor?",
+        "Do Jaws and Q.Z. share an actor?",
     ],
 )
 def test_what_the_embedded_catalogue_does_not_say(recommender: Recommender, question: str) -> None:
@@ -1614,7 +1614,47 @@ def test_what_the_embedded_catalogue_does_not_say(recommender: Recommender, ques
 
 
 def test_an_abbreviation_is_told_whole(recommender: Recommender) -> None:
-    assert "“E.T.”" in recommender.answer("Who directed E.T.?").text
+    assert "“Q.Z.”" in recommender.answer("Who directed Q.Z.?").text
+
+
+def test_the_beginning_of_a_title_is_enough_where_one_begins_so(recommender: Recommender) -> None:
+    answer = recommender.answer("Who directed E.T.?")
+    assert (answer.refused, "Spielberg" in answer.text) == (False, True)
+    both = recommender.answer("Which is older, E.T. or Alien?")
+    assert {s.item.title for s in both.sources} == {"E.T. the Extra-Terrestrial", "Alien"}
+    assert recommender.answer("Do Jaws and E.T. share an actor?").text.startswith("No.")
+    for question in ("How long is Harry Potter?", "how long is harry potter"):
+        which = recommender.answer(question)
+        assert (which.refused, which.why) == (True, "unclear")
+        assert which.text.startswith("Which one do you mean: “Harry Potter and the ")
+        assert " or “Harry Potter and the " in which.text
+
+
+@pytest.mark.parametrize(
+    ("question", "begins"),
+    [
+        ("I can sit for 100 minutes at most. Is Jaws longer than that?", "Yes"),
+        ("I can't stay more than 130 minutes; does Jaws go past that?", "No"),
+        ("I was born in 1975, is Jaws from that very year?", "Yes"),
+        ("I was born in 1980, is Jaws from that very year?", "No"),
+        ("for a school project: is Jaws from Spain?", "No"),
+        ("um amigo disse que Tubarão não chega a 100 minutos, é verdade?", "Não"),
+        ("mi tren sale en 90 minutos, ¿Tiburón dura menos?", "No"),
+    ],
+)
+def test_what_is_asked_may_be_compared_with_something_said_before(
+    recommender: Recommender, question: str, begins: str
+) -> None:
+    assert recommender.answer(question).text.startswith(f"{begins}:")
+
+
+def test_a_film_is_looked_for_though_another_was_spoken_of(recommender: Recommender) -> None:
+    heat = recommender.catalog.match_title("Heat").item
+    assert heat is not None
+    before = [Message("user", "what is Heat about?"), Message("assistant", "...", (heat.id,))]
+    asked = "which film is about a shark that terrorises a beach?"
+    answer = recommender.answer([*before, Message("user", asked)])
+    assert [s.item.title for s in answer.sources] == ["Jaws"]
 
 
 def test_the_count_of_the_embedded_catalogue_is_that_of_its_items(recommender: Recommender) -> None:

@@ -206,7 +206,7 @@ def test_a_theme_is_left_to_look_for() -> None:
 
 def test_confidence_is_the_probability_of_what_was_read() -> None:
     assert read("who directed [t1]?", "en").confidence > 0.9
-    assert 0 < read("", "es").confidence < 0.6
+    assert 0 < read("", "es").confidence < 0.8
     assert read("what does the letter say", "en").focus == ("letter",)
 
 

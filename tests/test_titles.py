@@ -112,6 +112,14 @@ def test_each_tier(index: TitleIndex, name: str, row: int, tier: str) -> None:
     assert match.score == 1.0 or (tier == "fuzzy" and 0.8 < match.score < 1.0)
 
 
+def test_the_beginning_of_a_title(index: TitleIndex) -> None:
+    assert index.beginning("toy") == (2, 4, 3)  # the preferred first
+    assert index.beginning("The Matrix") == index.beginning("matrix") == (1,)
+    assert index.beginning("Toy Stor") == ()
+    assert index.beginning("Le fabuleux destin") == (7,)
+    assert index.beginning("") == index.beginning("le") == ()
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -203,7 +203,7 @@ def test_the_shipped_file_is_small_and_says_how_good_it_is() -> None:
     hands = {f.stem for f in learning.WORDINGS.glob("*.txt")}
     assert hands <= set(held_out)
     for hand in hands:
-        assert min(held_out[hand].values()) > 0.85, hand
+        assert min(held_out[hand].values()) > 0.7, hand
 
 
 def test_the_shipped_stems_know_words_that_ask() -> None:

@@ -12,7 +12,7 @@ from llmrec.answering.facts import SETS, Found, checked, compared, told
 from llmrec.answering.finding import ASKING
 from llmrec.answering.queries import executed, wanted_of
 from llmrec.answering.reading import OPEN, QUERIES, Case, Reader, longest
-from llmrec.answering.sentences import not_said, say, thing, value
+from llmrec.answering.sentences import joined, not_said, say, thing, value
 from llmrec.answering.texts import (
     LENGTHS,
     TOLD,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["MIN_SIMILARITY", "Answerer"]
 
 MIN_SIMILARITY = 0.5
+SEVERAL = 4  # titles that one is asked to choose from
 SEARCHED = 0.6  # of a question about no item in particular, that a passage must hold
 _JOINED = re.compile(
     r"\bt1 (?:and|e|y|or|ou|o|u|than|do que|que|vs|versus|com|con|with)\b|"
@@ -119,7 +120,7 @@ class Answerer:
     ) -> Answer:
         asked, language = case.asked, case.language
         if case.stranger:
-            return self._refused(case, "unknown title", self._do_not_know(case.stranger, language))
+            return self._refused(case, *self._which(case.stranger, language))
         case = _searching(case)
         asked = case.asked
         if asked.kind in QUERIES and not (asked.kind == "list" and case.sources):
@@ -331,6 +332,14 @@ class Answerer:
         return Answer(" ".join(texts), "describe", (source,), language=language, confidence=score)
 
     # -- parts --------------------------------------------------------------------------------
+
+    def _which(self, name: str, language: str) -> tuple[str, str]:
+        """Why a name leads to no item, and what is said: there are several, or none."""
+        rows = self.catalog.title_index.beginning(name)
+        if not rows:
+            return "unknown title", self._do_not_know(name, language)
+        names = [f"“{i.title_in(language)}”" for i in self.catalog.items_at(rows[:SEVERAL])]
+        return "unclear", say("several", language, names=joined(names, language, either=True))
 
     def _do_not_know(self, name: str, language: str) -> str:
         return say("unknown title", language, name=f"“{' '.join(name.split())[:80]}”")

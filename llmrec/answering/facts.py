@@ -66,8 +66,8 @@ def checked(item: Item, asked: Asked, spans: Sequence[Span], language: str) -> F
         claims = [c for c in claims if c[0] != "keywords" or asked.field == "keywords"]
     if asked.field in _ALONE:  # the rest says why it is asked
         claims = [c for c in claims if c[0] == asked.field]
-    if not claims:
-        return None
+    if not claims:  # "she reads no subtitles: is it in her language?"
+        return told([item], asked.field, language) if asked.field else None
     held = []
     for field, span in claims:
         holds = _holds(item, field, _bound(span, field, asked))

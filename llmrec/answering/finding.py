@@ -94,8 +94,8 @@ ASKING = STOPWORDS | frozenset(
     trabajo seria serian resto demas rest falam hablan habladas dialogue dialogos dialogo cineasta
     filmmaker acted appear appears aparecem numero number largest selection much oye che manejan
     idea checar check least most ends soonest whats whos hows wheres whens thats decide entre
-    between total monday tuesday wednesday thursday friday saturday sunday january february april
-    june july august september october november december""".split()
+    between total tv dvd monday tuesday wednesday thursday friday saturday sunday january february
+    april june july august september october november december""".split()
 )
 
 
@@ -119,6 +119,7 @@ _UNITS = frozenset(
 _FIRST_OF = frozenset(
     "is was are has does es e esta fue foi era tem tiene ha dura trata sao son".split()
 )
+_INITIAL = re.compile(r"(?<!\w)\w\.$")  # of "E.T.", no end of a sentence
 _REPLIES = frozenset("yes no sim nao si".split())
 _WITHIN_NAMES = frozenset((" ", "-", "- ", " -"))
 _ARTICLES = frozenset("the a o os as um uma el la los las un una".split())
@@ -469,6 +470,7 @@ class _Search:
             0 <= other < len(self.words)
             and self._telling(other)
             and self._upper(self.words[other])
+            and not self._within(self.terms, other, other + 1)
             and self._between(min(other, own)) in _WITHIN_NAMES
             for other, own in ((i - 1, i), (j, j - 1))
             if other > i or j - i == 1 or not self._opens(other)  # "Surely Cell 211"
@@ -533,6 +535,8 @@ class _Search:
             if sum(map(self._telling, range(i, j))) < 2:
                 return False
             i -= bool(i) and self.free[i - 1] and self.words[i - 1].key in _ARTICLES
+        while i > 1 and self.free[i - 1] and self._upper(self.words[i - 1]) and self._joined(i):
+            i -= 1  # "I Saw the Deovl"
         text = self.message[self.words[i].start : self.words[j - 1].end]
         match = self.index.nearest(text) if len(text) > 6 else None
         if match is None or match.row is None:
@@ -577,6 +581,8 @@ class _Search:
         if not self._upper(self.words[i]):
             return False
         before = self.message[: self.words[i].start].rstrip()
+        if _INITIAL.search(before):
+            return False
         return not before or before[-1] in ".!?¿¡…\n("
 
     def _matched(self, text: str) -> tuple[tuple[int, ...], float]:
@@ -606,6 +612,9 @@ class _Search:
             self.message[self.words[i].start : self.words[j - 1].end],
         )
         rows = tuple(rows)
+        if _INITIAL.search(self.message[: end + 1]) and not span:
+            end += 1
+            text = self.message[start:end]
         if rows and (year := YEAR.match(self.message, end)):
             near = [r for r in rows if abs((self.years[r] or 0) - int(year[1])) <= 1]
             apart = "(" in year[0] or year[0].lstrip().startswith(",")

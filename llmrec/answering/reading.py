@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPEN", "QUERIES", "THING", "Case", "Reader", "longest"]
 
+BEGUN = 0.8  # score of a title of which the beginning is said
 MAX_SHORT = 8  # words of a title that is not said whole
 FOLLOWING = 7  # words of a message that may leave out what it is about
 _POINTS = frozenset(
@@ -63,6 +64,10 @@ _WHO = frozenset("who whom whose quem quien quienes".split())
 _NARROWING = frozenset(  # words after which a query says which of all things are meant
     """with without about that which who featuring containing set available where on com sem sobre
     que cujo cuja onde com con sin cuyo cuya donde acerca""".split()
+)
+_HERE = frozenset(
+    """this your our neste nesta nesse nessa deste desta desse dessa sua seu suas seus vossa vosso
+    teu tua este esta ese esa su sus tu tus vuestra vuestro""".split()
 )
 NARROWED = 5  # words that they reach
 _EVERYDAY = frozenset(  # topics whose words are said of other things too
@@ -121,7 +126,9 @@ class Case:
             if w.key in _NARROWING:
                 narrowing = n
             elif w.key in rest and w.key in self.asked.focus and n - narrowing <= NARROWED:
-                found += [] if w.key.isdigit() or asks(w.key, of_all=True) else [w.key]
+                here = n and tokens[n - 1].key in _HERE  # "on this site"
+                known = here or w.key.isdigit() or asks(w.key, of_all=True)
+                found += [] if known else [w.key]
         return " ".join(found)
 
 
@@ -151,7 +158,19 @@ class Reader:
         if _OF_ALL.match(fold(message)):  # of all films: no title but one in quotation marks
             quoted = (m for m in named.known if message[m.start] in QUOTES)
             return Named(tuple(quoted))
+        named = self._begun(named)
         return named if named.known else self._shortened(message, named, people)
+
+    def _begun(self, named: Named) -> Named:
+        """With the names known that are the beginning of one title: "E.T."."""
+        known, unknown = list(named.known), []
+        for m in named.unknown:
+            rows = self.catalog.title_index.beginning(m.text)
+            if len(rows) == 1:
+                known.append(dataclasses.replace(m, rows=rows, score=BEGUN))
+            else:
+                unknown.append(m)
+        return Named(tuple(sorted(known, key=lambda m: m.start)), tuple(unknown))
 
     def _shortened(self, message: str, named: Named, people: Sequence[tuple[int, int]]) -> Named:
         """The item whose long title holds all the words that may name it, if there is one."""
@@ -233,7 +252,8 @@ class Reader:
         if not found or (asked.kind == "comparison" and len(found) == 1 and _points(message)):
             pointed = [i for _, _, ids in find_shown_items(flat(message), listed) for i in ids]
             follows = _follows(message) and not _SEARCHING.search(fold(message))
-            if not pointed and shown and (asked.kind != "text" or follows):
+            told = asked.kind != "text" or asked.field or asked.topic
+            if not pointed and shown and (told or follows):
                 both = asked.kind == "comparison" and not found
                 pointed = list((listed or shown) if both else shown[:1])
             items = self.catalog.get_many(dict.fromkeys(pointed))
@@ -241,7 +261,11 @@ class Reader:
         if found:
             once = {s.item.id: s for s in reversed(found)}
             return tuple(s for s in found if once[s.item.id] is s), ""
-        return (), "" if asked.kind == "text" else _left_over(marked)
+        name = "" if asked.kind == "text" else _left_over(marked)
+        rows = self.catalog.title_index.beginning(name) if name else ()
+        if len(rows) != 1:
+            return (), name
+        return (Source(self.catalog.items_at(rows)[0], BEGUN, "title"),), ""
 
 
 def _settled(asked: Asked, marked: Marked) -> Asked:
