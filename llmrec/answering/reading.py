@@ -69,6 +69,7 @@ _HERE = frozenset(
     """this your our neste nesta nesse nessa deste desta desse dessa sua seu suas seus vossa vosso
     teu tua este esta ese esa su sus tu tus vuestra vuestro""".split()
 )
+STORY = 2  # words that no question is made of, from which on it is about what is told
 NARROWED = 5  # words that they reach
 _EVERYDAY = frozenset(  # topics whose words are said of other things too
     """character crew setting contents use age quantity size care power stock returns reviews
@@ -277,6 +278,9 @@ def _settled(asked: Asked, marked: Marked) -> Asked:
     if asked.kind == "fact" and asked.field in _PEOPLE and named and not who:
         # "what did [p1] do after [t1]?"
         asked = dataclasses.replace(asked, kind="text", field="")
+    story = [w for w in asked.focus if not asks(w)]
+    if asked.kind == "fact" and len(story) >= STORY and "[t" in marked.text:
+        asked = dataclasses.replace(asked, kind="text", field="")  # "who chases the thief in [t1]?"
     quoted = [w.key for m in QUOTED.finditer(marked.message) for w in words(m[1] or m[2])]
     quoted = [w for w in quoted if not re.fullmatch(r"t\d+", w)]
     asking = _ASKS & {w.key for w in words(marked.message)} or OPEN.match(fold(marked.message))
