@@ -395,16 +395,19 @@ class Recommender:
         *,
         preferences: Preferences | None = None,
         repeat: bool = False,
+        min_similarity: float = MIN_SIMILARITY,
     ) -> Iterator[Event]:
         """The reply as it happens: preferences, recommendations, pieces of text, the whole.
 
-        Closing the iterator stops the model within a step. Parameters as for ``recommend``.
+        Closing the iterator stops the model within a step. Parameters as for ``recommend``, and
+        ``min_similarity`` as for ``answer``.
         """
         asked = Conversation.of(conversation)
         _check_k(k)
+        _check_similarity(min_similarity)
         route = self._route(asked, preferences)
         if route != "recommend":
-            yield from self._stream_said(asked, route, k)
+            yield from self._stream_said(asked, route, k, min_similarity)
             return
         asked = self._wishes_alone(asked)
         understood = self._prepare([asked], preferences)[0]
@@ -501,8 +504,7 @@ class Recommender:
         """
         asked, single = _as_batch(question)
         _check_k(k)
-        if not isinstance(min_similarity, (int, float)) or not 0 <= min_similarity <= 1:
-            raise InputError(f"min_similarity is {min_similarity!r}: use a number from 0 to 1")
+        _check_similarity(min_similarity)
         writer, style = self._writer(model)
         done = [
             self.answerer.answer(c, k, min_similarity=min_similarity, model=writer, style=style)
@@ -665,7 +667,9 @@ class Recommender:
         known = self.understander.understand([before])[0].preferences
         return dataclasses.replace(known, language=language)
 
-    def _said(self, conversation: Conversation, route: str, k: int) -> Reply:
+    def _said(
+        self, conversation: Conversation, route: str, k: int, least: float = MIN_SIMILARITY
+    ) -> Reply:
         """The reply to what is no wish."""
         writer, style = self._writer(None)
         language = self.understander.language(conversation)
@@ -675,12 +679,16 @@ class Recommender:
         if route == "describe":
             answer = self.answerer.described(conversation)
         else:
-            answer = self.answerer.answer(conversation, k, model=writer, style=style)
+            answer = self.answerer.answer(
+                conversation, k, min_similarity=least, model=writer, style=style
+            )
         sources = tuple(s.item for s in answer.sources)
         return Reply(answer.text, (), known, sources, answer.confidence, route=route, answer=answer)
 
-    def _stream_said(self, conversation: Conversation, route: str, k: int) -> Iterator[Event]:
-        reply = self._said(conversation, route, k)
+    def _stream_said(
+        self, conversation: Conversation, route: str, k: int, least: float
+    ) -> Iterator[Event]:
+        reply = self._said(conversation, route, k, least)
         if reply.answer is not None:
             yield Event("answer", answer=reply.answer)
         for piece in re.findall(r"\S+\s*", reply.text):
@@ -1225,6 +1233,11 @@ def _loaded(name: str) -> LanguageModel:
     from llmrec.models.local import LocalModel
 
     return LocalModel.from_pretrained(name)
+
+
+def _check_similarity(least: float) -> None:
+    if not isinstance(least, (int, float)) or not 0 <= least <= 1:
+        raise InputError(f"min_similarity is {least!r}: use a number from 0 to 1")
 
 
 def _as_batch(conversation: Any) -> tuple[list[Conversation], bool]:

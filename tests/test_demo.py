@@ -4,8 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
+import csv
 import dataclasses
+import io
+import json
+import random
 import re
 import threading
 import xml.etree.ElementTree as ET
@@ -21,7 +26,8 @@ from hypothesis import strategies as st
 from llmrec import demo
 from llmrec.catalog import Catalog
 from llmrec.demo import cards, panel, posters, texts
-from llmrec.demo.visit import Turn, Visit, answer, carried, summary
+from llmrec.demo.exports import FORMATS, data_url, exported
+from llmrec.demo.visit import Turn, Visit, answer, carried, drawn, summary
 from llmrec.errors import ModelError
 from llmrec.models.profile import Profile
 from llmrec.models.scripted import ScriptedModel
@@ -663,17 +669,142 @@ def test_summary(language: str, words: str) -> None:
 # -- the app ------------------------------------------------------------------------------------
 
 
-def test_build_gives_the_endpoint_and_nothing_else(recommender: Recommender) -> None:
+def test_build_gives_the_endpoints_and_nothing_else(recommender: Recommender) -> None:
     async def build() -> Any:
         return demo.build(recommender, embedded=True)
 
     app = asyncio.run(build())  # without a running loop gradio makes some and leaves them open
     assert app.analytics_enabled is False
     public = [f.api_name for f in app.fns.values() if f.api_visibility == "public"]
-    assert public == ["chat"]
+    assert sorted(public) == ["answer", "chat", "recommend", "search"]
     options = demo.launch_options()
     assert options["share"] is False
     assert "http" not in options["css"]
+
+
+# -- taking back, drawing, keeping ----------------------------------------------------------------
+
+
+def test_what_was_said_last_can_be_taken_back(recommender: Recommender) -> None:
+    visit = Visit()
+    assert visit.undo() == ""
+    run(answer(recommender, visit, "an action film"))
+    after_one = (visit.conversation, visit.turns)
+    run(answer(recommender, visit, "a horror film"))
+    visit.mark("alien", "like")
+    assert visit.undo() == "a horror film"
+    assert (visit.conversation, visit.turns) == after_one
+    run(answer(recommender, visit, "who directed Alien?"))
+    assert visit.undo() == "who directed Alien?"
+    assert visit.undo() == "an action film"
+    assert (visit.conversation.messages, visit.turns) == ((), ())
+
+
+def test_taking_back_stops_an_answer_under_way(recommender: Recommender) -> None:
+    visit = Visit()
+    steps = answer(recommender, visit, "an action film")
+    next(steps)
+    assert visit.undo() == "an action film"
+    assert list(steps) == []
+    assert visit.turns == ()
+
+
+def test_corrections_by_hand_are_taken_back_with_their_turn(recommender: Recommender) -> None:
+    visit = Visit()
+    run(answer(recommender, visit, "an action film"))
+    run(answer(recommender, visit, preferences=Preferences(genres=("Horror",), language="en")))
+    assert visit.edited is not None
+    assert visit.undo() == ""
+    assert visit.edited is None
+    assert [t.said for t in visit.turns] == ["an action film"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_wish_by_chance_leads_somewhere(recommender: Recommender, language: str) -> None:
+    for seed in range(6):
+        visit = Visit(language)
+        said = drawn(recommender, visit, random.Random(seed))
+        turn = run(answer(recommender, visit, said))
+        assert turn.recommendations, said
+        assert turn.route == "recommend", said
+
+
+def test_more_like_a_film_is_understood(recommender: Recommender) -> None:
+    for language in LANGUAGES:
+        visit = Visit(language)
+        said = texts.say(language, "more_message", title="Heat")
+        turn = run(answer(recommender, visit, said))
+        assert turn.preferences is not None
+        assert turn.preferences.similar_to == ("heat",), said
+        assert "heat" not in [r.item.id for r in turn.recommendations]
+
+
+def shown_list() -> list[Recommendation]:
+    evil = Item("evil", "=1+1|[x](http://x) `*`", 1999, genres=("Drama",), runtime=61)
+    return [Recommendation(FILMS[0], 1, -0.5, "crime, 2 h 50"), Recommendation(evil, 2, -1.0, EVIL)]
+
+
+def test_a_list_is_kept_as_markdown_json_or_csv() -> None:
+    kept = {kind: exported(shown_list(), kind, "pt") for kind in FORMATS}
+    assert kept["md"].startswith("1. **Fogo contra Fogo** (1995, 2 h 50): crime, 2 h 50\n2. **=1+1")
+    assert "[x](" not in kept["md"]
+    assert "<script" not in kept["md"].replace("\\<", "")
+    assert [r["item"]["id"] for r in json.loads(kept["json"])] == ["heat", "evil"]
+    rows = list(csv.DictReader(io.StringIO(kept["csv"])))
+    assert [r["title"] for r in rows] == ["Fogo contra Fogo", "'=1+1|[x](http://x) `*`"]
+    assert rows[1]["why"] == EVIL
+
+
+@pytest.mark.parametrize("text", ["=a", "+a", "-a", "@a", "\ta", "\ra"])
+def test_a_spreadsheet_runs_nothing(text: str) -> None:
+    row = exported([Recommendation(Item("x", text), 1, 0.0)], "csv", "en").split("\r\n", 1)[1]
+    assert f"'{text}" in row
+
+
+def test_the_links_hold_the_files() -> None:
+    url = data_url("a é", "md")
+    assert url.startswith("data:text/markdown;charset=utf-8;base64,")
+    assert base64.b64decode(url.partition("base64,")[2]).decode() == "a é"
+
+
+def test_the_last_list_can_be_kept_and_says_how_sure_it_is(recommender: Recommender) -> None:
+    visit = Visit()
+    run(answer(recommender, visit, "an action film"))
+    html = "".join(cards.log(visit))
+    assert html.count("download=") == len(FORMATS)
+    assert 'class="lr-sure"' in html
+    run(answer(recommender, visit, "who directed Alien?"))
+    html = "".join(cards.log(visit))
+    assert "download=" not in html.rpartition("<section")[2]
+    assert "<q>Ridley Scott</q>" in html
+
+
+def test_how_sure_is_said_in_words() -> None:
+    for confidence, words in (
+        (0.9, "Quite sure"),
+        (0.6, "Fairly"),
+        (0.3, "Not very"),
+        (0.0, "A gu"),
+    ):
+        recommendations = tuple(shown_list()[:1])
+        for calibrated in (True, False):
+            turn = Turn("x", stage="done", recommendations=recommendations, confidence=confidence,
+                        calibrated=calibrated)  # fmt: skip
+            html = cards._sure(turn, "en", "films")
+            assert words in html
+            assert ("of 100 such lists" in html) is calibrated
+    assert cards._sure(Turn("x", stage="done", confidence=0.5), "en", "films") == ""
+
+
+def test_what_spoke_for_a_film_is_shown_the_strongest_first() -> None:
+    told = Recommendation(FILMS[0], 1, -0.5, signals={"popularity": 0.2, EVIL: -0.9, "model": 0.5})
+    html = cards.card(told, language="en", page_language="en")
+    assert html.index("−0.90") < html.index("+0.50") < html.index("+0.20")
+    assert "What the model makes of your words" in html
+    assert "<script" not in html
+    assert "lr-spoke" not in cards.card(
+        dataclasses.replace(told, signals={}), language="en", page_language="en"
+    )
 
 
 def test_many_visits_at_once_do_not_mix(recommender: Recommender) -> None:

@@ -10,8 +10,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from llmrec.demo.exports import FORMATS, data_url, exported
 from llmrec.demo.posters import poster
-from llmrec.demo.texts import EXAMPLES, PRODUCT_EXAMPLES, say
+from llmrec.demo.texts import EXAMPLES, PRODUCT_EXAMPLES, TEXTS, say
 from llmrec.demo.visit import MARKS, Turn, Visit
 from llmrec.orders import without_orders
 from llmrec.types import MAX_MESSAGE_CHARS, Answer, Item, Recommendation
@@ -22,6 +23,7 @@ __all__ = ["card", "header", "log", "panel_head", "share", "welcome"]
 
 SHOWN_CHARS = 600
 _ICONS = {
+    "more": '<path d="M4 7h10M4 12h7M4 17h7M17 12v8M13 16h8"/>',
     "like": '<path d="M7 10.5v9H4v-9zM7 10.5l4.2-7c1.3.2 2 1.2 1.8 2.5L12.4 9.500h5.700'
     'c1.200 0 2 1 1.700 2.200l-1.500 6.100c-.2 1-1 1.700-2 1.700H7"/>',
     "dislike": '<path d="M7 13.500v-9H4v9zM7 13.500l4.200 7c1.300-.2 2-1.200 1.800-2.500l-.6-3.500h5.700'
@@ -35,6 +37,8 @@ _ICONS = {
 
 
 MAX_SOURCES = 5
+MAX_SIGNALS = 4
+SURE = ((0.75, "sure_high"), (0.5, "sure_some"), (0.25, "sure_little"), (0.0, "sure_none"))
 
 
 def _icon(name: str) -> str:
@@ -103,10 +107,44 @@ def card(
             else "",
             f'<div class="lr-foot"><div class="lr-marks" role="group" aria-label="{escape(title)}">',
             *(_button(m, item, title, m in marks, say(ui, m, things)) for m in MARKS),
+            _more(title, language, ui, things),
             f'</div><span class="lr-share" tabindex="0" title="{escape(more)}" '
             f'aria-label="{escape(f"{shared}. {more}")}">'
-            f"{escape(shared)}</span></div></div></li>",
+            f"{escape(shared)}</span></div>{_spoke(recommendation, ui, things)}</div></li>",
         )
+    )
+
+
+def _more(title: str, language: str, ui: str, things: Things) -> str:
+    """The button that asks for more of the kind, in the language of the conversation."""
+    asked = say(language, "more_message", things, title=title)
+    name = say(ui, "more_like", things)
+    return (
+        f'<button type="button" class="lr-mark" data-say="{escape(asked)}" title="{escape(name)}" '
+        f'aria-label="{escape(f"{name}: {title}")}">{_icon("more")}<span>{escape(name)}</span></button>'
+    )
+
+
+def _spoke(r: Recommendation, ui: str, things: Things) -> str:
+    """What spoke for an item, the strongest first, to be opened."""
+    told = sorted(r.signals.items(), key=lambda s: -abs(s[1]))[:MAX_SIGNALS]
+    if not told:
+        return ""
+    most = max(abs(value) for _, value in told) or 1.0
+    rows = "".join(_bar(name, value, most, ui, things) for name, value in told)
+    return (
+        f'<details class="lr-spoke"><summary>{escape(say(ui, "spoke"))}</summary>'
+        f"<ul>{rows}</ul></details>"
+    )
+
+
+def _bar(name: str, value: float, most: float, ui: str, things: Things) -> str:
+    key = f"signal_{name}"
+    named = say(ui, key, things) if key in TEXTS[ui] else name
+    amount_of = f"{value:+.2f}".replace("-", "−")
+    return (
+        f'<li><span>{escape(named)}</span><meter min="0" max="1" value="{abs(value) / most:.3f}" '
+        f'aria-label="{escape(f"{named}: {amount_of}")}"></meter><b>{amount_of}</b></li>'
     )
 
 
@@ -137,6 +175,14 @@ def _chips(messages: Sequence[str], label: str) -> str:
     return f'<ul class="lr-chips" aria-label="{escape(label)}">{buttons}</ul>'
 
 
+def surprise(language: str) -> str:
+    """The button that draws a wish."""
+    return (
+        f'<button type="button" class="lr-chip lr-surprise" data-surprise="">'
+        f"{escape(say(language, 'surprise'))}</button>"
+    )
+
+
 def welcome(language: str, items: Sequence[Item], things: Things = "films") -> str:
     """What stands where the conversation will be: a question, pictures, examples to start with."""
     examples = PRODUCT_EXAMPLES if things == "products" else EXAMPLES
@@ -145,7 +191,7 @@ def welcome(language: str, items: Sequence[Item], things: Things = "films") -> s
         f'<div class="lr-welcome"><ul class="lr-strip" aria-hidden="true">{pictures}</ul>'
         f"<h2>{escape(say(language, 'welcome', things))}</h2>"
         f"<p>{escape(say(language, 'welcome_more', things))}</p>"
-        f"{_chips(examples[language], say(language, 'examples'))}</div>"
+        f"{_chips(examples[language], say(language, 'examples'))}{surprise(language)}</div>"
     )
 
 
@@ -226,23 +272,56 @@ def _turn(turn: Turn, visit: Visit, last: bool) -> list[str]:
         foot += f'<p class="lr-problem" role="alert">{escape(problem)}</p>'
     if turn.stage == "stopped":
         foot += f'<p class="lr-note">{escape(say(ui, "stopped"))}</p>'
+    if turn.stage == "done":
+        foot += _sure(turn, ui, visit.things)
     if last and turn.chips:
         foot += _chips(turn.chips, say(ui, "chips"))
+    if last and turn.stage == "done":
+        foot += _keep(turn, language, ui)
     return [head, cards, prose, f"{foot}</section>"]
 
 
 def _sources(answer: Answer, ui: str) -> str:
-    """The items that an answer comes from."""
+    """The items that an answer comes from, each to be opened for the words used."""
+    if answer.refused or not answer.sources:
+        return ""
     names = "".join(
-        f'<li lang="{answer.language}">{escape(_name(s.item, answer.language))}</li>'
+        f'<li lang="{answer.language}"><details><summary>{escape(_name(s.item, answer.language))}</summary>'
+        f"{''.join(f'<q>{escape(p.text)}</q>' for p in s.passages)}</details></li>"
+        if s.passages
+        else f'<li lang="{answer.language}">{escape(_name(s.item, answer.language))}</li>'
         for s in answer.sources[:MAX_SOURCES]
     )
-    if not names or answer.refused:
-        return ""
     return (
         f'<div class="lr-understood lr-sources"><span>{escape(say(ui, "sources"))}</span>'
         f"<ul>{names}</ul></div>"
     )
+
+
+def _sure(turn: Turn, ui: str, things: Things) -> str:
+    """How sure the reply is, in words; the number is told on hover, and to screen readers."""
+    confidence = turn.answer.confidence if turn.answer else turn.confidence
+    if confidence is None or not (turn.recommendations or turn.answer) or turn.problem:
+        return ""
+    key = next(key for least, key in SURE if confidence >= least)
+    kind = "answer" if turn.answer else "list" if turn.calibrated else "rough"
+    more = say(ui, f"sure_{kind}", things, n=round(100 * confidence))
+    return (
+        f'<p class="lr-sure" tabindex="0" title="{escape(more)}">{escape(say(ui, key))}'
+        f'<span class="lr-hidden">. {escape(more)}</span></p>'
+    )
+
+
+def _keep(turn: Turn, language: str, ui: str) -> str:
+    """Links that save the list; the files stand in the links, so that nobody is asked for them."""
+    if not turn.recommendations:
+        return ""
+    links = " · ".join(
+        f'<a download="llmrec.{kind}" href="{data_url(exported(turn.recommendations, kind, language), kind)}">'
+        f"{kind.upper() if kind != 'md' else 'Markdown'}</a>"
+        for kind in FORMATS
+    )
+    return f'<p class="lr-keep">{escape(say(ui, "save"))} {links}</p>'
 
 
 def _name(item: Item, language: str) -> str:

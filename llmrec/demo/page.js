@@ -13,9 +13,10 @@ const panel = (open, opener) => {
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (!button) return;
-  const { mark, id, say, language, panel: act } = button.dataset;
+  const { mark, id, say, surprise, language, panel: act } = button.dataset;
   if (mark) trigger('mark', { mark, id });
   if (say) trigger('say', { text: say });
+  if (surprise !== undefined) trigger('surprise', {});
   if (language) trigger('language', { language });
   if (act) panel(act === 'open', button);
 });

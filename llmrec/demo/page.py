@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
 import gradio as gr
-from gradio.events import api as gr_api
 
+from llmrec.demo.api import endpoints, mcp_options, refusals
 from llmrec.demo.cards import header
 from llmrec.demo.screen import Screen
 from llmrec.demo.talk import talk
 from llmrec.demo.texts import preferred
 from llmrec.demo.visit import Visit
-from llmrec.errors import InputError, LLMRecError
-from llmrec.types import LANGUAGES, Conversation, Message
+from llmrec.types import LANGUAGES
 
 if TYPE_CHECKING:
     from llmrec.recommender import Recommender
@@ -29,7 +27,7 @@ _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "H
 
 
 def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
-    """The app: a header, the talk, and the endpoint ``/chat``."""
+    """The app: a header, the talk, and the endpoints of `llmrec.demo.api`."""
     head = functools.partial(
         header,
         model=recommender.model.name,
@@ -75,23 +73,7 @@ def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
         }
         app.load(arrive, **quick)
         top.language(switch, **quick)
-
-        def chat(
-            message: str, history: list[dict[str, Any]] | None = None, k: int = 5
-        ) -> dict[str, Any]:
-            """Answer a message in a conversation with films of the catalogue.
-
-            Args:
-                message: what the user says.
-                history: what was said before, oldest first, each {"role", "content", "items"}.
-                k: how many films at most.
-
-            Returns:
-                text, recommendations (item, rank, score, reason, matched, relaxed), preferences.
-            """
-            return _chat(recommender, message, history or [], k)
-
-        gr_api(chat, api_name="chat", concurrency_limit=AT_ONCE, concurrency_id="answers")
+        endpoints(recommender, AT_ONCE)
     app.queue(default_concurrency_limit=AT_ONCE, max_size=WAITING)
     return cast("gr.Blocks", app)
 
@@ -112,23 +94,9 @@ def launch_options() -> dict[str, Any]:
         "show_error": False,
         "pwa": False,
         "enable_monitoring": False,
+        "app_kwargs": {"exception_handlers": refusals()},
+        **mcp_options(),
     }
-
-
-def _chat(
-    recommender: Recommender, message: str, history: Sequence[Mapping[str, Any]], k: int
-) -> dict[str, Any]:
-    try:
-        said = [Message.from_dict({**m, "items": tuple(m.get("items") or ())}) for m in history]
-        conversation = Conversation.of(Conversation((*said, Message("user", message))))
-        reply: dict[str, Any] = recommender.chat(conversation, k).to_dict()
-        return reply
-    except LLMRecError as error:
-        raise gr.Error(str(error), print_exception=False) from None
-    except (AttributeError, TypeError) as error:
-        raise gr.Error(
-            str(InputError(f"the history cannot be read: {error}")), print_exception=False
-        ) from None
 
 
 def _size(model: Any) -> str:

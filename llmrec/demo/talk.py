@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import gradio as gr
 
+from llmrec.answering import MIN_SIMILARITY
 from llmrec.demo.cards import log as log_html
 from llmrec.demo.cards import panel_head
 from llmrec.demo.panel import CONTROLS, Choices, Control, PanelError, choices_of, read, shown
 from llmrec.demo.screen import Screen, Updates
 from llmrec.demo.texts import say
-from llmrec.demo.visit import Turn, Visit, answer
+from llmrec.demo.visit import Turn, Visit, answer, drawn
 from llmrec.types import Preferences
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
             with gr.Row(elem_id="lr-composer"):
                 small: dict[str, Any] = {"min_width": 0, "scale": 0}
                 over = gr.Button(say("en", "over"), elem_id="lr-over", **small)
+                undo = gr.Button(say("en", "undo"), elem_id="lr-undo", **small)
                 box = gr.Textbox(
                     placeholder=say("en", "placeholder", things),
                     label=say("en", "box"),
@@ -69,6 +71,9 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
             controls = _lay_out(choices)
             wrong = gr.HTML("", elem_id="lr-wrong", apply_default_css=False, js_on_load=None)
             apply = gr.Button(say("en", "apply"), elem_id="lr-apply")
+            least = gr.Slider(
+                0, 1, MIN_SIMILARITY, step=0.05, label=say("en", "similarity"), elem_id="lr-least"
+            )
 
     def filled(visit: Visit) -> Updates:
         """The panel, as what was understood last has it."""
@@ -97,6 +102,8 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
             head: panel_head(ui),
             wrong: "",
             apply: say(ui, "apply"),
+            undo: say(ui, "undo"),
+            least: gr.update(label=say(ui, "similarity")),
         }
 
     def stream(visit: Visit, turns: Iterator[Turn], box_value: str | None) -> Iterator[Updates]:
@@ -117,13 +124,16 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
         # after the answer was stopped or another one took over.
         yield {log: log_html(visit, strip)}
 
-    def send_box(message: str | None, visit: Visit) -> Iterator[Updates]:
-        yield from stream(visit, answer(recommender, visit, message or ""), "")
+    def send_box(message: str | None, visit: Visit, least: float) -> Iterator[Updates]:
+        turns = answer(recommender, visit, message or "", min_similarity=least)
+        yield from stream(visit, turns, "")
 
-    def send_chip(visit: Visit, event: gr.EventData) -> Iterator[Updates]:
-        yield from stream(
-            visit, answer(recommender, visit, str(event._data.get("text") or "")), None
-        )
+    def send_chip(visit: Visit, least: float, event: gr.EventData) -> Iterator[Updates]:
+        said = str(event._data.get("text") or "")
+        yield from stream(visit, answer(recommender, visit, said, min_similarity=least), None)
+
+    def send_surprise(visit: Visit) -> Iterator[Updates]:
+        yield from stream(visit, answer(recommender, visit, drawn(recommender, visit)), None)
 
     def look_again(visit: Visit, *values: Any) -> Iterator[Updates]:
         ui = visit.language
@@ -145,6 +155,10 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
         visit.stop()
         return {log: log_html(visit, strip)}
 
+    def take_back(visit: Visit) -> Updates:
+        said = visit.undo()
+        return {log: log_html(visit, strip), **filled(visit), box: said, wrong: ""}
+
     def start_over(visit: Visit) -> Updates:
         visit.clear()
         return {log: log_html(visit, strip), **filled(visit), box: "", wrong: ""}
@@ -164,13 +178,15 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
         "queue": False,
         "trigger_mode": "multiple",
     }
-    gr.on([box.submit, send.click], send_box, [box, visit], **answering)
-    log.say(send_chip, [visit], **answering)
+    gr.on([box.submit, send.click], send_box, [box, visit, least], **answering)
+    log.say(send_chip, [visit, least], **answering)
+    log.surprise(send_surprise, [visit], **answering)
     apply.click(look_again, [visit, *panel], **answering)
     log.mark(press, outputs=[log], **at_once)
     stop.click(halt, outputs=[log], **at_once)
+    undo.click(take_back, outputs=[log, box, wrong, *panel], **at_once)
     over.click(start_over, outputs=[log, box, wrong, *panel], **at_once)
-    return Screen([log, box, send, stop, over, head, wrong, apply, *panel], texts)
+    return Screen([log, box, send, stop, over, undo, head, wrong, apply, least, *panel], texts)
 
 
 def _lay_out(choices: Choices) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import random
 import threading
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from llmrec.answering import MIN_SIMILARITY
 from llmrec.demo.texts import say
 from llmrec.errors import LLMRecError
 from llmrec.types import (
@@ -27,12 +29,13 @@ from llmrec.wording import display_name, wish_labels
 if TYPE_CHECKING:
     from llmrec.recommender import Event, Recommender
 
-__all__ = ["CHIPS", "MARKS", "Mark", "Turn", "Visit", "answer", "carried", "summary"]
+__all__ = ["CHIPS", "MARKS", "Mark", "Turn", "Visit", "answer", "carried", "drawn", "summary"]
 
 Mark = Literal["like", "dislike", "seen"]
 Stage = Literal["thinking", "cards", "done", "stopped", "failed"]
 MARKS: tuple[Mark, ...] = ("like", "dislike", "seen")
 CHIPS = 4
+_OLDEST_DECADE, _NEW = 1930, 2000  # "the 20s" are two; "the 2000s" are said in full
 _PAUSE = 0.05  # seconds between two pictures of a text that grows
 
 _log = logging.getLogger(__name__)
@@ -49,6 +52,7 @@ class Turn:
     problem: the key of the text that says what went wrong; empty where nothing did.
     chips: messages to go on with.
     route: what the words were taken for; see ``Reply``. answer: to a question, or of a title.
+    confidence, calibrated: as in ``Reply``; None until the reply is whole.
     """
 
     said: str
@@ -61,6 +65,8 @@ class Turn:
     chips: tuple[str, ...] = ()
     route: str = "recommend"
     answer: Answer | None = None
+    confidence: float | None = None
+    calibrated: bool = False
 
     @property
     def running(self) -> bool:
@@ -88,6 +94,7 @@ class Visit:
         self.conversation = Conversation()
         self.turns: tuple[Turn, ...] = ()
         self.edited: Preferences | None = None
+        self._before: list[tuple[Conversation, Preferences | None]] = []  # of each turn
         self._run = 0
         self._stamp = 0
         self._lock = threading.RLock()
@@ -117,7 +124,18 @@ class Visit:
         with self._lock:
             self.stop()
             self.turns += (turn,)
+            self._before.append((self.conversation, self.edited))
             return self._run
+
+    def undo(self) -> str:
+        """Take the last turn back, with all that was marked since; its words, or none."""
+        with self._lock:
+            self._run += 1
+            if not self.turns:
+                return ""
+            self.conversation, self.edited = self._before.pop()
+            last, self.turns = self.turns[-1], self.turns[:-1]
+            return "" if last.by_hand else last.said
 
     def change(self, run: int, **changes: Any) -> bool:
         """Change the turn of a run; False if that run is not the current one."""
@@ -143,6 +161,7 @@ class Visit:
             self.conversation = Conversation()
             self.turns = ()
             self.edited = None
+            self._before = []
 
     def mark(self, item_id: str, mark: str) -> bool:
         """Press the like, dislike or seen button of a film; pressing again takes it back.
@@ -220,6 +239,7 @@ def answer(
     *,
     preferences: Preferences | None = None,
     k: int = 5,
+    min_similarity: float = MIN_SIMILARITY,
 ) -> Iterator[Turn]:
     """Answer a message, or preferences that were corrected, step by step.
 
@@ -243,7 +263,9 @@ def answer(
         elif visit.edited is not None and recommender.route(asked).kind == "recommend":
             preferences = _with_marks(_carried(recommender, visit.edited, before, asked), asked)
         text, shown_at = "", 0.0
-        stream = recommender.stream(asked, k, preferences=preferences, repeat=by_hand)
+        stream = recommender.stream(
+            asked, k, preferences=preferences, repeat=by_hand, min_similarity=min_similarity
+        )
         with contextlib.closing(cast("Generator[Event, None, None]", stream)) as events:
             for event in events:
                 if event.kind == "preferences":
@@ -261,7 +283,8 @@ def answer(
                 else:
                     reply = event.reply
                     assert reply is not None
-                    done = {"text": reply.text, "route": reply.route}
+                    done: dict[str, Any] = {"text": reply.text, "route": reply.route}
+                    done |= {"confidence": reply.confidence, "calibrated": reply.calibrated}
                     if reply.route != "recommend":
                         visit.change(run, preferences=reply.preferences)
                     alive = visit.change(run, stage="done", **done)
@@ -283,6 +306,21 @@ def answer(
         problem = "error_model_cards" if shown else "error_model"
         if visit.change(run, stage="failed", problem=problem):
             yield visit.turns[-1]
+
+
+def drawn(recommender: Recommender, visit: Visit, dice: random.Random | None = None) -> str:
+    """A wish by chance, of which the catalogue holds something that the visitor has not seen."""
+    dice = dice or random.Random()
+    catalog, ui = recommender.catalog, visit.language
+    item = next(iter(catalog.items_at([dice.randrange(len(catalog))])))
+    if not item.genres:
+        return say(ui, "more_message", visit.things, title=item.title_in(ui))
+    what = display_name("genre", dice.choice(item.genres), ui)
+    if item.year and item.year >= _OLDEST_DECADE:
+        decade = item.year // 10 * 10
+        shown = decade if decade >= _NEW else decade % 100
+        what = say(ui, "surprise_decade", visit.things, genre=what, decade=shown)
+    return say(ui, "surprise_message", visit.things, what=what)
 
 
 def summary(preferences: Preferences) -> str:
