@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from llmrec.demo import build, launch_options
+from llmrec.demo import Extras, Feedback, build, embedded_contestants, launch_options
 from llmrec.errors import LLMRecError
 from llmrec.recommender import Recommender
 
@@ -26,11 +27,35 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--adapter", help="a Hub id or folder of a LoRA adapter for the model")
     parser.add_argument("--catalog", help="a catalogue folder; the embedded films without it")
     parser.add_argument("--ranker", help="a Hub id or folder that train/ranker.py wrote")
+    parser.add_argument(
+        "--rival", action="append", default=[], metavar="MODEL",
+        help="another model that visitors compare with it blind; may be given again",
+    )  # fmt: skip
+    parser.add_argument("--runs", type=Path, help="a folder with evaluation runs to show")
+    parser.add_argument("--feedback", type=Path, metavar="FOLDER",
+                        help="keep likes and votes of visitors who agree here")  # fmt: skip
+    parser.add_argument("--feedback-dataset", metavar="OWNER/NAME", help="or in a Hub data set")
+    parser.add_argument("--no-uploads", action="store_true", help="visitors bring no catalogues")
     parser.add_argument("--quantization", choices=("4bit", "8bit"), help="load the weights so")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--share", action="store_true", help="a public link through gradio.live")
     return parser
+
+
+def _extras(options: argparse.Namespace, recommender: Recommender) -> Extras:
+    """What the options add to the page."""
+    contestants = {}
+    for name in options.rival:
+        rival = Recommender.from_pretrained(name, quantization=options.quantization)
+        contestants[name] = rival.with_catalog(recommender.catalog)
+    if contestants:
+        contestants = {recommender.model.name: recommender, **contestants}
+    elif options.model is None:
+        contestants = embedded_contestants(recommender)
+    kept = options.feedback or options.feedback_dataset
+    feedback = Feedback(options.feedback, options.feedback_dataset) if kept else None
+    return Extras(contestants, options.runs, feedback, not options.no_uploads)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             import torch
 
             torch.set_num_threads(1)  # so small a model loses more by waiting than it gains
-        app = build(recommender, embedded=options.model is None)
+        extras = _extras(options, recommender)
+        app = build(recommender, embedded=options.model is None, extras=extras)
         _, address, public = app.launch(
             **{**launch_options(), "share": options.share},
             server_name=options.host,
@@ -61,7 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     print(f"Open {address}" + (f" or {public}" if public else "") + " (Ctrl+C ends it)", flush=True)
-    app.block_thread()
+    try:
+        app.block_thread()
+    finally:
+        if extras.feedback is not None:
+            extras.feedback.close()
     return 0
 
 

@@ -196,6 +196,20 @@ class Recommender:
                 "this one with eval/uncertainty.py, or give no confidence"
             )
 
+    def with_catalog(self, catalog: Catalog) -> Recommender:
+        """One with the same model, grounding, strategy and profile, for another catalogue.
+
+        A learned ranker and a measured confidence hold for the items they were learned from, and
+        stay behind.
+        """
+        return Recommender(
+            self.model,
+            catalog,
+            grounding=self.grounding,
+            strategy=self._strategy,
+            profile=self._profile,
+        )
+
     @classmethod
     def from_pretrained(
         cls,

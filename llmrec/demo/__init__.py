@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmrec.demo.extras import Extras
+from llmrec.demo.feedback import Feedback
+from llmrec.demo.match import embedded_contestants
 from llmrec.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -11,15 +14,18 @@ if TYPE_CHECKING:
 
     from llmrec.recommender import Recommender
 
-__all__ = ["build", "launch_options"]
+__all__ = ["Extras", "Feedback", "build", "embedded_contestants", "launch_options"]
 
 
-def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
+def build(
+    recommender: Recommender, *, embedded: bool = False, extras: Extras | None = None
+) -> gr.Blocks:
     """The page for a recommender, which all visitors share; everything else is each visitor's own.
 
     Parameters
     ----------
     embedded: whether the model is the small one that comes with llmrec, which the page then says.
+    extras: what the owner adds: rivals to compare with, evaluation runs to show, feedback to keep.
 
     Raises
     ------
@@ -28,7 +34,7 @@ def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
     _need_gradio()
     from llmrec.demo import page
 
-    return page.build(recommender, embedded=embedded)
+    return page.build(recommender, embedded=embedded, extras=extras)
 
 
 def launch_options() -> dict[str, Any]:

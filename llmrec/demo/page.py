@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,9 +11,16 @@ import gradio as gr
 
 from llmrec.demo.api import endpoints, mcp_options, refusals
 from llmrec.demo.cards import header
+from llmrec.demo.catalogue import CatalogueScreen, catalogue
+from llmrec.demo.compare import compare
+from llmrec.demo.extras import Extras
+from llmrec.demo.feedback import Consent, Feedback
+from llmrec.demo.inside import inside
+from llmrec.demo.measure import measure
 from llmrec.demo.screen import Screen
 from llmrec.demo.talk import talk
-from llmrec.demo.texts import preferred
+from llmrec.demo.texts import preferred, say
+from llmrec.demo.untrusted import Limits
 from llmrec.demo.visit import Visit
 from llmrec.types import LANGUAGES
 
@@ -23,11 +31,17 @@ __all__ = ["build", "launch_options"]
 
 AT_ONCE = 4  # answers computed at the same time; further visitors wait in the queue
 WAITING = 200
+KEPT = (600, 3600)  # seconds between two looks at what was uploaded, and until it goes
+TABS = ("talk", "compare", "catalogue", "measure", "inside")
+_STYLES = ("page", "compare", "catalogue", "measure", "inside")
 _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial")
 
 
-def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
-    """The app: a header, the talk, and the endpoints of `llmrec.demo.api`."""
+def build(
+    recommender: Recommender, *, embedded: bool = False, extras: Extras | None = None
+) -> gr.Blocks:
+    """The app: a header, the screens, and the endpoints of `llmrec.demo.api`."""
+    extras = extras or Extras()
     head = functools.partial(
         header,
         model=recommender.model.name,
@@ -35,27 +49,52 @@ def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
         embedded=embedded,
         things=recommender.things,
     )
-    with gr.Blocks(title="llmrec", analytics_enabled=False, fill_width=True) as app:
+    script = _asset("page.js")
+    with gr.Blocks(
+        title="llmrec", analytics_enabled=False, fill_width=True, delete_cache=KEPT
+    ) as app:
         visit = gr.State(Visit(things=recommender.things))
+        consent = gr.State(Consent())
+        feedback = extras.feedback or Feedback(None)
         top = gr.HTML(
             head("en", greeted=False),
-            js_on_load=_asset("page.js"),
+            js_on_load=script,
             apply_default_css=False,
             elem_id="lr-top",
         )
-        screens: list[Screen] = [talk(recommender, visit, _asset("page.js"))]
+        makers: dict[str, Callable[[], Screen]] = {
+            "talk": lambda: talk(recommender, visit, script, feedback, consent),
+            "catalogue": lambda: catalogue(recommender, visit, script, uploads=extras.uploads),
+            "measure": lambda: measure(extras.runs, visit, script),
+            "inside": lambda: inside(recommender, visit, script),
+        }
+        rivals = extras.contestants or {}
+        if len(rivals) > 1:
+            makers["compare"] = lambda: compare(rivals, visit, script, feedback, consent)
+        screens: list[Screen] = []
+        tabs: dict[str, Any] = {}
+        with gr.Tabs(elem_id="lr-tabs"):
+            for name in (n for n in TABS if n in makers):
+                label = say("en", f"tab_{name}")
+                with gr.Tab(label, id=name, elem_id=f"lr-tab-{name}") as tabs[name]:
+                    screens.append(makers[name]())
 
         def dressed(visit: Visit) -> dict[Any, Any]:
-            out = {top: head(visit.language)}
+            out: dict[Any, Any] = {top: head(visit.language)}
+            for name, tab in tabs.items():
+                out[tab] = gr.update(label=say(visit.language, f"tab_{name}"))
             for screen in screens:
                 out.update(screen.texts(visit))
             return out
 
         def arrive(visit: Visit, request: gr.Request) -> dict[Any, Any]:
             visit.language = preferred(request.headers.get("accept-language", ""))
-            if visit.language == "en":  # as the page is built
-                return {top: head("en")}
             return dressed(visit)
+
+        talked = screens[0]
+
+        def begin_anew(visit: Visit) -> dict[Any, Any]:
+            return talked.texts(visit)
 
         def switch(visit: Visit, event: gr.EventData) -> dict[Any, Any]:
             language = event._data.get("language")
@@ -63,7 +102,7 @@ def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
                 visit.language = language
             return dressed(visit)
 
-        everything = [top, *(c for screen in screens for c in screen.components)]
+        everything = [top, *tabs.values(), *(c for screen in screens for c in screen.components)]
         quick: dict[str, Any] = {
             "inputs": [visit],
             "outputs": everything,
@@ -71,6 +110,11 @@ def build(recommender: Recommender, *, embedded: bool = False) -> gr.Blocks:
             "show_progress": "hidden",
             "api_visibility": "private",
         }
+        for screen in screens:
+            if isinstance(screen, CatalogueScreen):
+                app.unload(screen.leave)
+                for event in screen.switched:
+                    event.then(begin_anew, **{**quick, "outputs": talked.components})
         app.load(arrive, **quick)
         top.language(switch, **quick)
         endpoints(recommender, AT_ONCE)
@@ -87,13 +131,14 @@ def launch_options() -> dict[str, Any]:
             font=_SANS,
             font_mono=("ui-monospace", "Menlo", "Consolas", "monospace"),
         ),
-        "css": _asset("page.css"),
+        "css": "\n".join(_asset(f"{name}.css") for name in _STYLES),
         "footer_links": [],
         "ssr_mode": False,
         "share": False,
         "show_error": False,
         "pwa": False,
         "enable_monitoring": False,
+        "max_file_size": Limits().size,
         "app_kwargs": {"exception_handlers": refusals()},
         **mcp_options(),
     }

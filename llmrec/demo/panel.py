@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from llmrec.demo.texts import say
 from llmrec.types import Preferences
@@ -266,10 +267,15 @@ def _film(recommender: Recommender, control: Control, language: str, value: str)
 _FIND = {"choice": _choice, "person": _person, "film": _film}
 
 
-@functools.lru_cache(maxsize=8)
+_choices: WeakKeyDictionary[Catalog, Choices] = WeakKeyDictionary()
+
+
 def choices_of(recommender: Recommender) -> Choices:
     """What the controls offer with a recommender's catalogue, looked up once."""
-    return Choices(recommender.catalog)
+    catalog = recommender.catalog
+    if (found := _choices.get(catalog)) is None:
+        found = _choices[catalog] = Choices(catalog)
+    return found
 
 
 def _check(p: Preferences, language: str) -> None:

@@ -12,6 +12,8 @@ import gradio as gr
 from llmrec.answering import MIN_SIMILARITY
 from llmrec.demo.cards import log as log_html
 from llmrec.demo.cards import panel_head
+from llmrec.demo.consent import consent_box
+from llmrec.demo.feedback import Consent, Feedback, asked_for
 from llmrec.demo.panel import CONTROLS, Choices, Control, PanelError, choices_of, read, shown
 from llmrec.demo.screen import Screen, Updates
 from llmrec.demo.texts import say
@@ -24,25 +26,43 @@ if TYPE_CHECKING:
 __all__ = ["talk"]
 
 STRIP = 7
+_NUMBERS = ("number", "amount")
 _LOG = '<div class="lr-log" role="log" aria-label="llmrec" tabindex="0">${value.join("")}</div>'
 AT_ONCE = 4
 
 
-def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
+def talk(
+    recommender: Recommender,
+    visit: gr.State,
+    script: str,
+    feedback: Feedback,
+    consent: gr.State,
+) -> Screen:
     """Lay out the screen in the current Blocks and wire it.
 
     Parameters
     ----------
     script: for the HTML components: reports clicks as the events "say", "mark" and "language".
+    feedback, consent: where what is marked is kept, of visitors who agree.
     """
-    choices = choices_of(recommender)
-    strip = choices.popular[:: max(1, len(choices.popular) // STRIP)][:STRIP]
-    things = choices.things
-    fresh = Visit(things=things)
+    fresh = Visit(things=recommender.things)
+    things = fresh.things
+
+    def mine(visit: Visit) -> Recommender:
+        return visit.recommender(recommender)
+
+    def offers(visit: Visit) -> Choices:
+        return choices_of(mine(visit))
+
+    def shown_log(visit: Visit) -> list[str]:
+        popular = offers(visit).popular
+        return log_html(visit, popular[:: max(1, len(popular) // STRIP)][:STRIP])
+
+    choices = offers(fresh)
     with gr.Row(elem_id="lr-body", equal_height=True):
         with gr.Column(elem_id="lr-chat", min_width=0):
             log = gr.HTML(
-                log_html(fresh, strip),
+                shown_log(fresh),
                 html_template=_LOG,
                 js_on_load=script,
                 apply_default_css=False,
@@ -75,23 +95,29 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
                 0, 1, MIN_SIMILARITY, step=0.05, label=say("en", "similarity"), elem_id="lr-least"
             )
 
+            agreement = consent_box(feedback, visit, consent)
+
     def filled(visit: Visit) -> Updates:
         """The panel, as what was understood last has it."""
-        values = shown(visit.preferences)
+        values, choices = shown(visit.preferences), offers(visit)
         return {
             controls[c.name]: _control_update(c, values[c.name], choices, visit.language)
             for c in CONTROLS
         }
 
     def texts(visit: Visit) -> Updates:
-        ui = visit.language
-        values = shown(visit.preferences)
+        ui, things = visit.language, visit.things
+        values, choices = shown(visit.preferences), offers(visit)
         return {
-            log: log_html(visit, strip),
+            log: shown_log(visit),
             # Labels and choices only: what the visitor may be editing there stays.
             **{
                 controls[c.name]: gr.update(
-                    label=c.label(ui, things), **_choices(c, values[c.name], choices, ui)
+                    label=c.label(ui, things),
+                    **_choices(c, values[c.name], choices, ui),
+                    visible=choices.offered(c) or bool(values[c.name]),
+                    # In a tab, Gradio begins an empty number as 0.
+                    **({} if visit.turns or c.kind not in _NUMBERS else {"value": None}),
                 )
                 for c in CONTROLS
             },
@@ -104,6 +130,7 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
             apply: say(ui, "apply"),
             undo: say(ui, "undo"),
             least: gr.update(label=say(ui, "similarity")),
+            **agreement.texts(visit),
         }
 
     def stream(visit: Visit, turns: Iterator[Turn], box_value: str | None) -> Iterator[Updates]:
@@ -111,7 +138,7 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
         known: Preferences | None = None
         with contextlib.closing(cast("Generator[Turn, None, None]", turns)) as steps:
             for turn in steps:
-                out: Updates = {log: log_html(visit, strip)}
+                out: Updates = {log: shown_log(visit)}
                 if box_value is not None and turn.stage != "failed":
                     out[box] = box_value
                     box_value = None
@@ -122,46 +149,56 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
                 yield out
         # Gradio sends the last step once more at the end: it must be how things stand then, also
         # after the answer was stopped or another one took over.
-        yield {log: log_html(visit, strip)}
+        yield {log: shown_log(visit)}
 
     def send_box(message: str | None, visit: Visit, least: float) -> Iterator[Updates]:
-        turns = answer(recommender, visit, message or "", min_similarity=least)
+        turns = answer(mine(visit), visit, message or "", min_similarity=least)
         yield from stream(visit, turns, "")
 
     def send_chip(visit: Visit, least: float, event: gr.EventData) -> Iterator[Updates]:
         said = str(event._data.get("text") or "")
-        yield from stream(visit, answer(recommender, visit, said, min_similarity=least), None)
+        yield from stream(visit, answer(mine(visit), visit, said, min_similarity=least), None)
 
     def send_surprise(visit: Visit) -> Iterator[Updates]:
-        yield from stream(visit, answer(recommender, visit, drawn(recommender, visit)), None)
+        yield from stream(
+            visit,
+            answer(mine(visit), visit, drawn(mine(visit), visit)),
+            None,
+        )
 
     def look_again(visit: Visit, *values: Any) -> Iterator[Updates]:
         ui = visit.language
         base = visit.preferences or Preferences(language=ui)
         named = dict(zip((c.name for c in CONTROLS), values, strict=True))
         try:
-            preferences = read(named, base, recommender, ui)
+            preferences = read(named, base, mine(visit), ui)
         except PanelError as error:
-            yield {wrong: f'<p role="alert">{escape(error.sentence(ui, things))}</p>'}
+            yield {wrong: f'<p role="alert">{escape(error.sentence(ui, visit.things))}</p>'}
             return
         visit.forget(base, preferences)
-        yield from stream(visit, answer(recommender, visit, preferences=preferences), None)
+        yield from stream(visit, answer(mine(visit), visit, preferences=preferences), None)
 
-    def press(visit: Visit, event: gr.EventData) -> Updates:
-        visit.mark(str(event._data.get("id")), str(event._data.get("mark")))
-        return {log: log_html(visit, strip)}
+    def press(visit: Visit, agreed: Consent, event: gr.EventData) -> Updates:
+        item_id = str(event._data.get("id"))
+        if visit.mark(item_id, str(event._data.get("mark"))):
+            asked = asked_for(mine(visit), visit, item_id)
+            marks = visit.marks(item_id)
+            opinion = next((m for m in ("like", "dislike") if m in marks), "none")
+            if asked is not None:
+                feedback.mark(agreed, asked, item_id, opinion, recommender.model.name)
+        return {log: shown_log(visit)}
 
     def halt(visit: Visit) -> Updates:
         visit.stop()
-        return {log: log_html(visit, strip)}
+        return {log: shown_log(visit)}
 
     def take_back(visit: Visit) -> Updates:
         said = visit.undo()
-        return {log: log_html(visit, strip), **filled(visit), box: said, wrong: ""}
+        return {log: shown_log(visit), **filled(visit), box: said, wrong: ""}
 
     def start_over(visit: Visit) -> Updates:
         visit.clear()
-        return {log: log_html(visit, strip), **filled(visit), box: "", wrong: ""}
+        return {log: shown_log(visit), **filled(visit), box: "", wrong: ""}
 
     panel = list(controls.values())
     shared: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -182,11 +219,12 @@ def talk(recommender: Recommender, visit: gr.State, script: str) -> Screen:
     log.say(send_chip, [visit, least], **answering)
     log.surprise(send_surprise, [visit], **answering)
     apply.click(look_again, [visit, *panel], **answering)
-    log.mark(press, outputs=[log], **at_once)
+    log.mark(press, outputs=[log], **{**at_once, "inputs": [visit, consent]})
     stop.click(halt, outputs=[log], **at_once)
     undo.click(take_back, outputs=[log, box, wrong, *panel], **at_once)
     over.click(start_over, outputs=[log, box, wrong, *panel], **at_once)
-    return Screen([log, box, send, stop, over, undo, head, wrong, apply, least, *panel], texts)
+    own = [log, box, send, stop, over, undo, head, wrong, apply, least]
+    return Screen([*own, *panel, *agreement.components], texts)
 
 
 def _lay_out(choices: Choices) -> dict[str, Any]:
@@ -196,7 +234,7 @@ def _lay_out(choices: Choices) -> dict[str, Any]:
     for control in CONTROLS:
         offered = choices.offered(control)
         label = control.label("en", choices.things)
-        if control.kind in ("number", "amount"):
+        if control.kind in _NUMBERS:
             if control.name.endswith("_min"):
                 row = gr.Row(elem_classes="lr-pair", visible=offered)
             with row:
@@ -219,12 +257,12 @@ def _lay_out(choices: Choices) -> dict[str, Any]:
 
 def _control_update(control: Control, value: Any, choices: Choices, language: str) -> Any:
     more = _choices(control, value, choices, language)
-    if not choices.offered(control) and control.kind not in ("number", "amount"):
+    if not choices.offered(control) and control.kind not in _NUMBERS:
         more["visible"] = bool(value)
     return gr.update(value=value, **more)
 
 
 def _choices(control: Control, value: Any, choices: Choices, language: str) -> dict[str, Any]:
-    if control.kind in ("number", "amount", "text"):
+    if control.kind in (*_NUMBERS, "text"):
         return {}
     return {"choices": choices.of(control, value, language)}

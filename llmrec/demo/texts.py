@@ -34,6 +34,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 TEXTS: dict[str, dict[str, str]] = {
     "en": {
+        "tab_talk": "Talk",
+        "tab_compare": "Compare",
+        "tab_catalogue": "Catalogue",
+        "tab_measure": "Measure",
+        "tab_inside": "How it works",
         "page": "llmrec: films, in conversation",
         "more_like": "More like this",
         "more_message": "Something like “{title}”",
@@ -127,6 +132,11 @@ TEXTS: dict[str, dict[str, str]] = {
         "error_choice": "“{value}” is not in this catalogue’s list under “{field}”: pick one of the list.",
     },
     "pt": {
+        "tab_talk": "Conversa",
+        "tab_compare": "Comparar",
+        "tab_catalogue": "Catálogo",
+        "tab_measure": "Medidas",
+        "tab_inside": "Como funciona",
         "page": "llmrec: filmes, em conversa",
         "more_like": "Mais como este",
         "more_message": "Algo parecido com “{title}”",
@@ -220,6 +230,11 @@ TEXTS: dict[str, dict[str, str]] = {
         "error_choice": "“{value}” não está na lista deste catálogo em “{field}”: escolha um da lista.",
     },
     "es": {
+        "tab_talk": "Conversa",
+        "tab_compare": "Comparar",
+        "tab_catalogue": "Catálogo",
+        "tab_measure": "Medidas",
+        "tab_inside": "Cómo funciona",
         "page": "llmrec: películas, conversando",
         "more_like": "Más como esta",
         "more_message": "Algo parecido a “{title}”",

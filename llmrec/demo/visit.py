@@ -8,7 +8,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -86,6 +86,7 @@ class Visit:
     conversation: what was said and marked; a message that failed is not in it.
     turns: everything shown, failures included.
     edited: the preferences that the visitor corrected and later messages built on.
+    other: gives what answers this visitor instead of the page's recommender, if anything does.
     """
 
     def __init__(self, language: str = "en", things: Things = "films") -> None:
@@ -94,6 +95,7 @@ class Visit:
         self.conversation = Conversation()
         self.turns: tuple[Turn, ...] = ()
         self.edited: Preferences | None = None
+        self.other: Callable[[], Recommender | None] = lambda: None
         self._before: list[tuple[Conversation, Preferences | None]] = []  # of each turn
         self._run = 0
         self._stamp = 0
@@ -102,6 +104,10 @@ class Visit:
     def __deepcopy__(self, memo: dict[int, Any]) -> Visit:
         """A fresh visit in the same language: how the page gives each visitor an own one."""
         return Visit(self.language, self.things)
+
+    def recommender(self, page: Recommender) -> Recommender:
+        """What answers this visitor: the page's recommender, or that of an own catalogue."""
+        return self.other() or page
 
     @property
     def preferences(self) -> Preferences | None:

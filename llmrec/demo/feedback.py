@@ -1,0 +1,668 @@
+"""Feedback hides how likes, dislikes and votes are kept with consent, and become training rows.
+
+A row is one line of JSON. Nothing of a visitor who has not agreed is ever written, and what is
+written names nobody: the conversation, what was shown, and an id of chance for each visit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import datetime
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from llmrec.errors import HubError, InputError
+from llmrec.folders import write_whole
+from llmrec.prompting import Detail, ZeroShot, recommend_prompt, title_list
+from llmrec.records import Problem, json_rows
+from llmrec.types import Conversation, Item, Message, Preferences
+from llmrec.wishes import Things
+
+if TYPE_CHECKING:
+    from llmrec.demo.visit import Visit
+    from llmrec.recommender import Recommender
+
+__all__ = [
+    "CHOICES",
+    "REASONS",
+    "SCHEMA",
+    "Asked",
+    "Choice",
+    "Consent",
+    "Feedback",
+    "Form",
+    "Tally",
+    "asked_for",
+    "read_feedback",
+]
+
+SCHEMA = 1
+Choice = Literal["a", "b", "equal", "bad"]
+CHOICES: tuple[Choice, ...] = get_args(Choice)
+REASONS = ("fit", "new", "variety", "wrong", "seen", "words")
+OPINIONS = ("like", "dislike", "none")
+Form = Literal["sft", "dpo", "kto"]
+
+FILE_BYTES = 5_000_000  # after so many a new file is begun
+FOLDER_BYTES = 1_000_000_000  # after so many nothing more is kept
+ROW_BYTES = 200_000
+BATCH = 50  # rows that are pushed together
+PATIENCE_S = 300.0  # after which fewer are
+_TOKEN_LIKE = re.compile(r"\bhf_[A-Za-z0-9]{20,}")
+_ID = re.compile(r"[0-9a-f]{32}")
+
+_log = logging.getLogger(__name__)
+
+
+class Consent:
+    """Whether a visitor has agreed that feedback is kept; one for each visit.
+
+    Attributes
+    ----------
+    given: off until the visitor says so. id: of chance; all that joins the rows of a visit.
+    rows: how many were kept under this id.
+    """
+
+    def __init__(self) -> None:
+        self.given = False
+        self.id = secrets.token_hex(16)
+        self.rows = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Consent:
+        """A fresh one, not given: how the page gives each visitor an own one."""
+        return Consent()
+
+    def renew(self) -> None:
+        """Take it back, and begin a new id, which nothing joins to the old one."""
+        self.__init__()  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked when a list was shown.
+
+    Attributes
+    ----------
+    conversation: up to the message that asked. preferences: what was understood.
+    titles: what the catalogue calls each item that rows name, one name an item.
+    """
+
+    conversation: Conversation
+    preferences: Preferences
+    titles: Mapping[str, str]
+    things: Things = "films"
+
+    @classmethod
+    def of(
+        cls,
+        recommender: Recommender,
+        conversation: Conversation,
+        preferences: Preferences,
+        shown: Iterable[Item],
+    ) -> Asked:
+        """With the names of what was shown and what the preferences hold."""
+        p = preferences
+        ids = tuple(dict.fromkeys((*(i.id for i in shown), *p.similar_to, *p.likes, *p.dislikes)))
+        labels = recommender.catalog.labels
+        rows = recommender.catalog.rows(ids).tolist()
+        titles = {i: labels[r] for i, r in zip(ids, rows, strict=True)}
+        return cls(conversation, p, titles, recommender.things)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a row has it: lists in the place of mappings, whose keys would differ by row."""
+        return {
+            "things": self.things,
+            "conversation": self.conversation.to_dict(),
+            "preferences": self.preferences.to_dict(),
+            "titles": [{"id": i, "title": t} for i, t in self.titles.items()],
+        }
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Asked:
+        """Raises ValueError, KeyError or TypeError for what does not fit."""
+        titles = {str(t["id"]): str(t["title"]) for t in row["titles"]}
+        things: Things = "products" if row.get("things") == "products" else "films"
+        conversation = Conversation.of(Conversation.from_dict(row["conversation"]))
+        return cls(conversation, Preferences.from_dict(row["preferences"]), titles, things)
+
+
+@dataclass
+class Tally:
+    """How often each of two was preferred, over the pairs voted on.
+
+    A pair is kept in the order of its names, whichever stood left.
+    """
+
+    counts: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+
+    def add(self, a: str, b: str, choice: str) -> None:
+        """Count a vote; ``a`` and ``b`` are the names as they stood."""
+        first, second = sorted((a, b))
+        winner = {"a": a, "b": b}.get(choice)
+        key = choice if winner is None else "first" if winner == first else "second"
+        self.counts.setdefault((first, second), Counter())[key] += 1
+
+
+class Feedback:
+    """Keeps rows in a folder, and pushes them to a data set of the Hub in batches.
+
+    A context manager, which pushes what waits at its end. May be shared by all visitors, threads
+    and (where the system locks files) processes. What goes wrong while a visitor waits is logged
+    and told by False; nothing is raised.
+
+    Parameters
+    ----------
+    folder: where files are kept, made where there is none. None, with a data set: a folder that
+        goes when the process ends and all is pushed.
+    dataset: ``owner/name`` on the Hub. With neither, nothing is kept.
+    private: whether the data set must be private; None lets its owner have it public.
+    batch: rows that are pushed together; fewer after five minutes.
+
+    Raises
+    ------
+    InputError: the folder cannot be made.
+    HubError: there is a data set and no token for the Hub.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None,
+        dataset: str | None = None,
+        *,
+        private: bool | None = True,
+        batch: int = BATCH,
+        file_bytes: int = FILE_BYTES,
+        folder_bytes: int = FOLDER_BYTES,
+    ) -> None:
+        self.dataset, self.private = dataset, private
+        self.lasting = folder is not None
+        self._batch, self._file_bytes, self._folder_bytes = batch, file_bytes, folder_bytes
+        self._lock, self._pushing = threading.RLock(), threading.Lock()
+        self._waiting = 0
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._timer: threading.Timer | None = None
+        self._tally: Tally | None = None
+        self._stem = f"feedback-{datetime.date.today():%Y%m%d}-{secrets.token_hex(4)}"
+        self._part = 1
+        if dataset is not None:
+            from llmrec.hub import ready_to_push
+
+            ready_to_push(dataset, kind="dataset")
+        self.folder: Path | None = None if folder is None else Path(folder)
+        if folder is None and dataset is not None:
+            self.folder = Path(tempfile.mkdtemp(prefix="llmrec-feedback-"))
+            atexit.register(self._leave)
+        if self.folder is not None:
+            try:
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as e:
+                raise InputError(
+                    f"feedback cannot be kept in {self.folder} ({e.strerror}): name a folder that "
+                    "can be written"
+                ) from None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a place for rows."""
+        return self.folder is not None
+
+    # -- what visitors give -------------------------------------------------------------------
+
+    def mark(self, consent: Consent, asked: Asked, item_id: str, mark: str, by: str = "") -> bool:
+        """Keep that an item was liked or disliked, or with "none" that this was taken back.
+
+        Parameters
+        ----------
+        by: the name of what recommended it.
+
+        Returns whether it was kept.
+        """
+        if mark not in OPINIONS or item_id not in asked.titles:
+            return False
+        said = {"item": item_id, "mark": mark, "by": by}
+        return self._keep(consent, {"kind": "mark", **asked.to_dict(), **said})
+
+    def vote(
+        self,
+        consent: Consent,
+        asked: Asked,
+        a: tuple[str, Sequence[str]],
+        b: tuple[str, Sequence[str]],
+        choice: Choice,
+        reasons: Sequence[str] = (),
+    ) -> bool:
+        """Keep which of two lists was better.
+
+        Parameters
+        ----------
+        a, b: the name of the contestant that stood there, and the ids of its list.
+
+        Returns whether it was kept.
+        """
+        if choice not in CHOICES:
+            return False
+        sides = {
+            side: {"name": name, "items": list(ids)} for side, (name, ids) in (("a", a), ("b", b))
+        }
+        known = [r for r in REASONS if r in reasons]
+        row = {"kind": "vote", **asked.to_dict(), **sides, "vote": choice, "reasons": known}
+        with self._lock:
+            kept = self._keep(consent, row)
+            if kept and self._tally is not None:
+                self._tally.add(a[0], b[0], choice)
+        return kept
+
+    def delete(self, visit: str) -> int:
+        """Delete every row of a visit, by its id; how many there were.
+
+        The data set on the Hub follows with the next push; its history is its owner's to squash.
+
+        Raises
+        ------
+        InputError: that is no id of a visit.
+        """
+        if not _ID.fullmatch(visit):
+            raise InputError(f"{visit!r} is no id of a visit: it has 32 of the characters 0-9a-f")
+        gone = 0
+        with self._held():
+            for file in _files(self.folder):
+                lines = file.read_bytes().splitlines(keepends=True)
+                kept = [line for line in lines if visit.encode() not in line]
+                if len(kept) == len(lines):
+                    continue
+                gone += len(lines) - len(kept)
+                # A file that was pushed is only taken off the Hub by another of its name.
+                emptied = json.dumps({"schema": SCHEMA, "kind": "deleted"}).encode() + b"\n"
+                write_whole(file, b"".join(kept) or emptied)
+            self._tally = None
+        if gone:
+            self._to_push(gone)
+        return gone
+
+    def tally(self) -> Tally:
+        """All votes in the folder, by pair; none where it cannot be read."""
+        try:
+            with self._held():
+                if self._tally is None:
+                    self._tally = Tally()
+                    for row in self._read():
+                        if isinstance(row, _Vote):
+                            self._tally.add(row.a[0], row.b[0], row.choice)
+                return Tally({pair: Counter(n) for pair, n in self._tally.counts.items()})
+        except OSError as e:
+            _log.warning("the votes kept so far cannot be read: %s", e)
+            return Tally()
+
+    # -- the Hub ------------------------------------------------------------------------------
+
+    def push(self) -> str:
+        """Push what is new to the data set now, and return its address; "" where nothing is new.
+
+        Raises
+        ------
+        InputError: there is no data set.
+        HubError: the Hub refuses or does not answer; all rows are still here, and the next push
+            takes them along.
+        """
+        from llmrec.hub import push_folder
+
+        if self.dataset is None:
+            raise InputError("feedback has no data set to push to: give dataset='owner/name'")
+        with self._pushing, tempfile.TemporaryDirectory() as place:
+            with self._held():
+                waiting, self._waiting = self._waiting, 0
+                stats = {f: f.stat() for f in _files(self.folder)}
+                now = {f.name: (s.st_mtime_ns, s.st_size) for f, s in stats.items()}
+                for file in stats:
+                    if self._sent.get(file.name) != now[file.name]:
+                        shutil.copyfile(file, Path(place, file.name))
+            if not any(Path(place).iterdir()):
+                return ""
+            try:
+                address = push_folder(
+                    place, self.dataset, kind="dataset", private=self.private,
+                    message="Feedback", progress=False,
+                )  # fmt: skip
+            except (HubError, InputError, OSError) as e:
+                with self._lock:
+                    self._waiting += waiting
+                said = str(e).replace(str(place), str(self.folder))
+                raise HubError(said.split("; to finish,")[0]) from None
+            self._sent |= now
+            return address
+
+    def __enter__(self) -> Feedback:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Push what waits; what cannot be pushed is logged. To be called before Python ends."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        if self.dataset is not None and self._waiting:
+            self._push_quietly()
+
+    def _to_push(self, rows: int) -> None:
+        if self.dataset is None:
+            return
+        with self._lock:
+            self._waiting += rows
+            full = self._waiting >= self._batch
+            if self._timer is not None and not full:
+                return
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = threading.Timer(0 if full else PATIENCE_S, self._push_quietly)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _leave(self) -> None:
+        """Remove the folder, unless it holds what the Hub has not."""
+        assert self.folder is not None
+        if self._waiting:
+            _log.warning("%d rows of feedback were not pushed: %s", self._waiting, self.folder)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _push_quietly(self) -> None:
+        with self._lock:
+            self._timer = None
+        try:
+            self.push()
+        except (HubError, InputError, OSError) as e:
+            _log.warning("feedback waits for the next push: %s", e)
+
+    # -- files --------------------------------------------------------------------------------
+
+    def _keep(self, consent: Consent, said: Mapping[str, Any]) -> bool:
+        if not consent.given or self.folder is None:
+            return False
+        day = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+        head = {"schema": SCHEMA, "id": secrets.token_hex(8), "visit": consent.id, "day": day}
+        text = json.dumps({**head, **said}, ensure_ascii=False)
+        # Whoever pastes a token does not mean it to be kept, and no push would take it along.
+        line = _TOKEN_LIKE.sub("hf_(token)", text).encode() + b"\n"
+        try:
+            if len(line) > ROW_BYTES:
+                raise OSError(f"a row has {len(line):,} bytes, at most {ROW_BYTES:,} are kept")
+            with self._held():
+                # Asked again under the lock: it may have been taken back in the meantime.
+                if not consent.given or head["visit"] != consent.id:
+                    return False
+                self._append(line)
+                consent.rows += 1
+        except OSError as e:
+            _log.warning("a row of feedback was not kept: %s", e)
+            return False
+        self._to_push(1)
+        return True
+
+    def _append(self, line: bytes) -> None:
+        assert self.folder is not None
+        if sum(f.stat().st_size for f in _files(self.folder)) + len(line) > self._folder_bytes:
+            raise OSError(f"{self.folder} holds {self._folder_bytes:,} bytes, the most it may")
+        file = self._current()
+        if file.exists() and file.stat().st_size + len(line) > self._file_bytes:
+            self._part += 1
+            file = self._current()
+        to = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            size = os.lseek(to, 0, os.SEEK_END)
+            if size:
+                os.lseek(to, size - 1, os.SEEK_SET)
+                if os.read(to, 1) != b"\n":  # a writer was killed within its line
+                    line = b"\n" + line
+            if os.write(to, line) != len(line):
+                os.ftruncate(to, size)
+                raise OSError("the disk took only a part of a row")
+        finally:
+            os.close(to)
+
+    def _read(self) -> Iterator[_Mark | _Vote]:
+        for file in _files(self.folder):
+            yield from _rows(file, [])
+
+    def _current(self) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{self._stem}-{self._part:04}.jsonl"
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """No other thread or process writes inside of the block."""
+        with self._lock:
+            if self.folder is None:
+                yield
+                return
+            to = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                with suppress(ImportError):  # Windows: threads of one process only
+                    import fcntl
+
+                    fcntl.flock(to, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(to)
+
+
+def asked_for(recommender: Recommender, visit: Visit, item_id: str) -> Asked | None:
+    """What was asked when an item was shown to a visitor last; None if it was not shown."""
+    turns = visit.turns
+    at = [n for n, t in enumerate(turns) if item_id in (r.item.id for r in t.recommendations)]
+    if not at or (preferences := turns[at[-1]].preferences) is None:
+        return None
+    before = sum(t.preferences is not None for t in turns[: at[-1]])
+    said = visit.conversation.messages[: 2 * before]
+    # Without what was marked since: it would tell the answer.
+    conversation = Conversation((*said, Message("user", turns[at[-1]].said)))
+    shown = [r.item for r in turns[at[-1]].recommendations]
+    return Asked.of(recommender, conversation, preferences, shown)
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Mark:
+    id: str
+    visit: str
+    asked: Asked
+    item: str
+    mark: str
+
+
+@dataclass(frozen=True)
+class _Vote:
+    id: str
+    visit: str
+    asked: Asked
+    a: tuple[str, tuple[str, ...]]
+    b: tuple[str, tuple[str, ...]]
+    choice: str
+
+
+def read_feedback(
+    path: str | os.PathLike[str],
+    form: Form = "sft",
+    *,
+    detail: Detail = "turns",
+    problems: list[Problem] | None = None,
+) -> list[dict[str, Any]]:
+    """The rows of a training, from a folder or file of feedback; prompts are those of inference.
+
+    Parameters
+    ----------
+    form: "sft" gives ``messages`` that end with the list of what was liked, as trl reads them, and
+        ``conversation``, ``reply`` and ``relevant`` (the ids), as ``train/`` does. "dpo" gives
+        ``prompt``, ``chosen`` and ``rejected``, from votes for one of two lists. "kto" gives
+        ``prompt``, ``completion`` and ``label``, from likes, dislikes and votes; of two bad lists
+        both are bad, and of two that are equal nothing is said.
+    detail: how much the prompt explains, as the model's profile has it.
+    problems: gets what could not be read; it is logged as well.
+
+    Raises
+    ------
+    InputError: no such folder, file, or form.
+    """
+    if form not in get_args(Form):
+        raise InputError(f"form is {form!r}: use {', '.join(map(repr, get_args(Form)))}")
+    place = Path(path)
+    if not place.exists():
+        raise InputError(f"there is no {place}: give a folder or a file of feedback")
+    found: list[Problem] = [] if problems is None else problems
+    before = len(found)
+    rows: dict[str, _Mark | _Vote] = {}
+    for file in _files(place) if place.is_dir() else [place]:
+        for row in _rows(file, found):
+            rows.setdefault(row.id, row)
+    for p in found[before:]:
+        _log.warning("left out: %s, line %d: %s", p.file, p.line, p.reason)
+    votes = [r for r in rows.values() if isinstance(r, _Vote)]
+    marks = [r for r in rows.values() if isinstance(r, _Mark)]
+    strategy = ZeroShot(detail)
+    if form == "sft":
+        return list(_sft(marks, strategy))
+    if form == "dpo":
+        return list(_dpo(votes, strategy))
+    return list(_kto(marks, votes, strategy))
+
+
+def _sft(marks: Sequence[_Mark], strategy: ZeroShot) -> Iterator[dict[str, Any]]:
+    for own in _turns(marks):
+        liked = tuple(i for i, m in own.items() if m.mark == "like")
+        if liked:
+            first = next(iter(own.values()))
+            answer = _listed(first.asked, liked)
+            yield {
+                "messages": [*_prompt(first.asked, strategy), *answer],
+                "conversation": {
+                    "messages": [m.to_dict() for m in first.asked.conversation.messages]
+                },
+                "reply": answer[0]["content"],
+                "relevant": list(liked),
+                "id": first.id,
+                "dialogue": first.visit,
+            }
+
+
+def _dpo(votes: Sequence[_Vote], strategy: ZeroShot) -> Iterator[dict[str, Any]]:
+    for v in votes:
+        if v.choice not in ("a", "b") or v.a[1] == v.b[1] or not (v.a[1] and v.b[1]):
+            continue
+        better, worse = (v.a, v.b) if v.choice == "a" else (v.b, v.a)
+        yield {
+            "prompt": _prompt(v.asked, strategy),
+            "chosen": _listed(v.asked, better[1]),
+            "rejected": _listed(v.asked, worse[1]),
+        }
+
+
+def _kto(
+    marks: Sequence[_Mark], votes: Sequence[_Vote], strategy: ZeroShot
+) -> Iterator[dict[str, Any]]:
+    def row(asked: Asked, ids: Sequence[str], label: bool) -> dict[str, Any]:
+        return {
+            "prompt": _prompt(asked, strategy),
+            "completion": _listed(asked, ids),
+            "label": label,
+        }
+
+    for own in _turns(marks):
+        for item, m in own.items():
+            if m.mark != "none":
+                yield row(m.asked, (item,), m.mark == "like")
+    for v in votes:
+        same = v.a[1] == v.b[1]
+        for side, ids in (("a", v.a[1]), ("b", v.b[1])):
+            if v.choice == "equal" or not ids or (same and (v.choice != "bad" or side == "b")):
+                continue
+            yield row(v.asked, ids, v.choice == side)
+
+
+def _turns(marks: Iterable[_Mark]) -> Iterator[dict[str, _Mark]]:
+    """The last mark of each item, by the turn of a visit that showed it."""
+    turns: dict[tuple[str, tuple[Message, ...]], dict[str, _Mark]] = {}
+    for m in marks:
+        turns.setdefault((m.visit, m.asked.conversation.messages), {})[m.item] = m
+    yield from turns.values()
+
+
+def _prompt(asked: Asked, strategy: ZeroShot) -> list[dict[str, str]]:
+    made = recommend_prompt(
+        asked.conversation,
+        asked.preferences,
+        dict(asked.titles),
+        strategy=strategy,
+        things=asked.things,
+    )
+    return [{"role": m.role, "content": m.content} for m in made]
+
+
+def _listed(asked: Asked, ids: Sequence[str]) -> list[dict[str, str]]:
+    written = "".join(title_list(asked.titles[i] for i in ids))
+    return [{"role": "assistant", "content": written}]
+
+
+def _files(folder: Path | None) -> list[Path]:
+    return [] if folder is None else sorted(folder.glob("feedback-*.jsonl"))
+
+
+def _rows(file: Path, problems: list[Problem]) -> Iterator[_Mark | _Vote]:
+    with file.open("rb") as raw:
+        for line, row in json_rows(raw):
+            try:
+                if isinstance(row, str):
+                    raise ValueError(row)
+                read = _row(row)
+            except (ValueError, LookupError, TypeError, AttributeError) as e:
+                said = f"it has no {e}" if isinstance(e, KeyError) else str(e)
+                problems.append(Problem(file.name, line, said))
+                continue
+            if read is not None:
+                yield read
+
+
+def _row(row: Mapping[str, Any]) -> _Mark | _Vote | None:
+    """None for the line that stands for deleted ones."""
+    schema, kind = row["schema"], row["kind"]
+    if schema != SCHEMA:
+        raise ValueError(f"its schema is {schema!r}: {SCHEMA} is read")
+    if kind == "deleted":
+        return None
+    own, visit, asked = str(row["id"]), str(row["visit"]), Asked.from_dict(row)
+    if kind == "mark":
+        item, mark = row["item"], row["mark"]
+        _among("mark", mark, OPINIONS)
+        _among("item", item, asked.titles)
+        return _Mark(own, visit, asked, item, mark)
+    if kind == "vote":
+        _among("vote", row["vote"], CHOICES)
+        a, b = (_side(row[side], asked) for side in ("a", "b"))
+        return _Vote(own, visit, asked, a, b, row["vote"])
+    raise ValueError(f"its kind is {kind!r}: 'mark' and 'vote' are read")
+
+
+def _side(side: Mapping[str, Any], asked: Asked) -> tuple[str, tuple[str, ...]]:
+    for i in side["items"]:
+        _among("item", i, asked.titles)
+    return str(side["name"]), tuple(side["items"])
+
+
+def _among(name: str, value: Any, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"its {name} is {value!r}, which its row does not allow")

@@ -1,0 +1,280 @@
+"""Inspection hides how a turn of a visit is run again, and what is measured of it on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from llmrec.decoding import rank_titles, title_trie
+from llmrec.demo.visit import Turn, Visit
+from llmrec.errors import InputError, LLMRecError
+from llmrec.prompting import TITLE_END
+from llmrec.recommender import MODEL_CHOICES, SEARCH_TOKENS
+from llmrec.relaxing import checkable, given_up
+from llmrec.types import Conversation, Item, Message, Preferences, Reply
+from llmrec.wishes import Wish, wishes, without
+
+if TYPE_CHECKING:
+    from llmrec.answering.reading import Case
+    from llmrec.lexicon import Marked
+    from llmrec.recommender import Recommender
+    from llmrec.routing import Route
+    from llmrec.trie import TitleTrie
+
+__all__ = ["Filtered", "Inspection", "Inspector", "Searched", "Word", "asked_at", "words_of"]
+
+MAX_SEARCHED = 50_000  # items of a catalogue whose titles are put into a tree for this alone
+_SHOWN = 5
+_KINDS = {  # of spans of the lexicon, by what a wish is about
+    "genres": "genre", "keywords": "keyword", "people": "person", "directors": "person",
+    "countries": "country", "languages": "language",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """A wish, and how many candidates are left once it is met."""
+
+    wish: Wish
+    left: int
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The model's own search among the candidates; see ``llmrec.decoding.Ranking``."""
+
+    wanted: int
+    forwards: int
+    tokens: int
+    exact: bool
+    gap: float
+    seconds: float
+    best: tuple[tuple[Item, float], ...]
+
+
+@dataclass(frozen=True)
+class Word:
+    """A wish or another preference, and the words that it came from, where they are known."""
+
+    field: str
+    values: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What happened in a turn, measured by running it again.
+
+    Attributes
+    ----------
+    seconds: of the steps: "route", "understand" (both alone), then of the whole run "first"
+        (until the preferences), "rank" and "words".
+    catalog: items in all. fresh: those left without what was seen, shown or named.
+    filters: the wishes one after the other. dropped: given up, as nothing met all.
+    unchecked: about facts that the catalogue does not have. candidates: what was ranked.
+    searched: None where the model was not searched. case: of a question, how it was read.
+    """
+
+    conversation: Conversation
+    marked: tuple[Marked, ...]
+    route: Route
+    reply: Reply
+    seconds: dict[str, float]
+    catalog: int
+    fresh: int = 0
+    filters: tuple[Filtered, ...] = ()
+    dropped: tuple[Wish, ...] = ()
+    unchecked: tuple[Wish, ...] = ()
+    candidates: int = 0
+    searched: Searched | None = None
+    case: Case | None = None
+
+
+class Inspector:
+    """Runs turns again. One for a recommender, as it keeps a tree of the titles."""
+
+    def __init__(self, recommender: Recommender) -> None:
+        self.recommender = recommender
+
+    @functools.cached_property
+    def _trie(self) -> TitleTrie:
+        model, labels = self.recommender.model, self.recommender.catalog.labels
+        return title_trie(model, labels, terminator=TITLE_END)  # type: ignore[arg-type]
+
+    def __call__(self, visit: Visit, number: int, k: int = _SHOWN) -> Inspection:
+        """Turn ``number`` of a visit, from 0.
+
+        Raises
+        ------
+        LLMRecError: there is no such turn, or it cannot be answered.
+        """
+        turns = visit.turns
+        if not 0 <= number < len(turns):
+            raise InputError(f"turn {number} is asked for: there are {len(turns)}")
+        turn, conversation = turns[number], asked_at(visit, number)
+        rec = self.recommender
+        seconds: dict[str, float] = {}
+        start = time.perf_counter()
+        route = rec.route(conversation)
+        seconds["route"] = time.perf_counter() - start
+        start = time.perf_counter()
+        understood = rec.understander.understand([conversation])[0]
+        seconds["understand"] = time.perf_counter() - start
+        given = _given(turn, understood.preferences)
+        reply, times = self._again(conversation, given, turn.by_hand, k)
+        made = Inspection(
+            conversation, rec.understander.marked(conversation), route, reply,
+            {**seconds, **times}, len(rec.catalog),
+        )  # fmt: skip
+        if reply.route == "question":
+            return dataclasses.replace(made, case=rec.answerer.reader.read(conversation))
+        if reply.route != "recommend":
+            return made
+        return self._narrowed(made, understood.doubtful, turn.by_hand)
+
+    def _again(
+        self, conversation: Conversation, given: Preferences | None, repeat: bool, k: int
+    ) -> tuple[Reply, dict[str, float]]:
+        """The reply, and when its parts came."""
+        last = start = time.perf_counter()
+        times: dict[str, float] = {}
+        reply = None
+        events = self.recommender.stream(conversation, k, preferences=given, repeat=repeat)
+        for event in events:
+            now = time.perf_counter()
+            name = {"preferences": "first", "recommendations": "rank"}.get(event.kind)
+            if name:
+                times[name], last = now - last, now
+            if event.kind == "reply":
+                reply = event.reply
+        times["words" if times else "answer"] = time.perf_counter() - last
+        times["whole"] = time.perf_counter() - start
+        assert reply is not None
+        return reply, times
+
+    def _narrowed(self, made: Inspection, doubtful: frozenset[str], repeat: bool) -> Inspection:
+        """With the candidates after each wish, and the search among the last."""
+        catalog, p = self.recommender.catalog, made.reply.preferences
+        asked, unchecked = checkable(wishes(p), catalog.known)
+        excluded = tuple(sorted(_excluded(self.recommender, made, repeat)))
+        bare = _bare(p, (*asked, *unchecked))
+        fresh = catalog.filter(bare, exclude=excluded)
+        filters = []
+        for n, wish in enumerate(asked, 1):
+            rows = catalog.filter(_bare(p, (*asked[n:], *unchecked)), exclude=excluded)
+            filters.append(Filtered(wish, rows.size))
+        dropped: tuple[Wish, ...] = ()
+        rows = catalog.filter(_bare(p, unchecked), exclude=excluded)
+        if not rows.size and asked:
+            dropped = given_up(catalog, asked, frozenset(excluded), doubtful)
+            rows = catalog.filter(_bare(p, (*dropped, *unchecked)), exclude=excluded)
+        return dataclasses.replace(
+            made,
+            fresh=fresh.size,
+            filters=tuple(filters),
+            dropped=dropped,
+            unchecked=unchecked,
+            candidates=rows.size,
+            searched=self._searched(made.conversation, rows),
+        )
+
+    def _searched(self, conversation: Conversation, rows: npt.NDArray[np.int32]) -> Searched | None:
+        rec = self.recommender
+        if rec.grounding != "constrained" or not rows.size or len(rec.catalog) > MAX_SEARCHED:
+            return None
+        trie, prompt = self._trie, rec.prompt_ids(conversation)
+        wanted = min(MODEL_CHOICES, rows.size)
+        start = time.perf_counter()
+        try:
+            found = rank_titles(
+                rec.model,  # type: ignore[arg-type]  # it gives probabilities: it is constrained
+                [prompt], trie, wanted, allowed=[rows], budget=SEARCH_TOKENS,
+            )[0]  # fmt: skip
+        except LLMRecError:
+            return None
+        took = time.perf_counter() - start
+        items = rec.catalog.items_at(found.rows[:_SHOWN])
+        best = tuple(zip(items, found.logprobs[:_SHOWN].tolist(), strict=True))
+        return Searched(
+            wanted, found.forwards, found.tokens, found.exact, float(found.gap), took, best
+        )
+
+
+def asked_at(visit: Visit, number: int) -> Conversation:
+    """The conversation as it was when turn ``number`` was asked, with the marks of now."""
+    said = visit.conversation.messages
+    place = 0
+    for n, turn in enumerate(visit.turns[: number + 1]):
+        at = next(
+            (
+                i
+                for i in range(place, len(said))
+                if said[i].role == "user" and said[i].content == turn.said
+            ),
+            None,
+        )
+        if n == number:
+            before = said[: place if at is None else at]
+            messages = (*before, Message("user", turn.said))
+            return Conversation.of(dataclasses.replace(visit.conversation, messages=messages))
+        if at is not None:  # what failed is not in the conversation
+            place = min(at + 2, len(said))
+    raise InputError(f"turn {number} is asked for: there are {len(visit.turns)}")
+
+
+def words_of(preferences: Preferences, marked: Sequence[Marked]) -> list[Word]:
+    """Every preference with the words of the visitor's that it came from."""
+    spans = [(m.message[s.start : s.end], s) for m in marked for s in m.spans]
+    out = []
+    for wish in wishes(preferences):
+        kind = _KINDS.get(wish.attribute, wish.attribute)
+        number = wish.attribute in ("year", "runtime", "price")
+        found = [
+            said
+            for said, s in spans
+            if s.kind == kind
+            and (wish.bound in (s.low, s.high) if number else {*s.values} & {*wish.values})
+        ]
+        if number and not found:  # "shorter"
+            found = [said for said, s in spans if s.kind == "critique"]
+        out.append(Word(wish.field, wish.values, tuple(dict.fromkeys(found))))
+    for field in ("keywords", "similar_to", "likes", "dislikes", "seen"):
+        for value in getattr(preferences, field):
+            found = [said for said, s in spans if value in s.values]
+            out.append(Word(field, (value,), tuple(dict.fromkeys(found))))
+    if preferences.text:
+        out.append(Word("text", (preferences.text,), ()))
+    return out
+
+
+def _given(turn: Turn, understood: Preferences) -> Preferences | None:
+    """The preferences of a turn that came by hand, or built on such; None where they were read."""
+    if turn.by_hand:
+        return turn.preferences
+    read = turn.route != "recommend" or turn.preferences in (None, understood)
+    return None if read else turn.preferences
+
+
+def _bare(preferences: Preferences, dropped: Sequence[Wish]) -> Preferences:
+    for wish in dropped:
+        preferences = without(preferences, wish)
+    return preferences
+
+
+def _excluded(recommender: Recommender, made: Inspection, repeat: bool) -> set[str]:
+    """Ids that are no candidates, as ``Recommender`` leaves them out."""
+    p, conversation = made.reply.preferences, made.conversation
+    out = {*p.seen, *p.dislikes, *conversation.seen, *conversation.disliked}
+    if repeat:
+        return out
+    out |= {*p.likes, *p.similar_to, *conversation.liked, *conversation.mentioned}
+    if recommender.things == "films":
+        out |= {s.values[0] for m in made.marked for s in m.spans if s.kind == "title" and s.values}
+    return out

@@ -1,0 +1,301 @@
+# ruff: noqa: E501  (tables of films)
+"""The screen that shows how a turn was answered: what is run again, counted and told."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+from importlib import resources
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+import shop
+
+from llmrec.catalog import Catalog
+from llmrec.demo.inside import TEXTS, inside
+from llmrec.demo.inspection import Inspector, asked_at, words_of
+from llmrec.demo.screen import Screen
+from llmrec.demo.visit import Turn, Visit, answer
+from llmrec.errors import InputError, ModelError
+from llmrec.lexicon import Marked, Span
+from llmrec.models.profile import Profile
+from llmrec.models.scripted import ScriptedModel
+from llmrec.recommender import Recommender
+from llmrec.routing import ROUTES
+from llmrec.types import LANGUAGES, Item, Preferences
+from llmrec.wishes import meets_all, wishes
+
+EVIL = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
+FILMS = [
+    Item("heat", "Heat", 1995, titles={"pt": ("Fogo contra Fogo",)}, genres=("Action", "Crime"), runtime=170,
+         directors=("Michael Mann",), cast=("Al Pacino", "Robert De Niro"), popularity=0.9),
+    Item("speed", "Speed", 1994, genres=("Action", "Thriller"), runtime=116, directors=("Jan de Bont",),
+         cast=("Keanu Reeves",), popularity=0.8, description="A bus must not slow down."),
+    Item("wick", "John Wick", 2014, genres=("Action", "Thriller"), runtime=101, cast=("Keanu Reeves",), popularity=0.7),
+    Item("alien", "Alien", 1979, genres=("Horror", "Sci-Fi"), runtime=117, directors=("Ridley Scott",), popularity=0.85),
+    Item("amelie", "Amélie", 2001, genres=("Comedy",), runtime=122, popularity=0.8, countries=("France",)),
+    Item("evil", EVIL, 2001, genres=("Western",), runtime=100, cast=(EVIL,), description=EVIL, popularity=0.1),
+]  # fmt: skip
+
+
+def recommender_of(items: list[Item], **profile: Any) -> Recommender:
+    model = ScriptedModel(scores=lambda tokens: np.zeros(260), name="scripted")
+    known = Profile(**{"lead": "rules", "writes": False, **profile})
+    return Recommender(model, Catalog.from_items(items), profile=known)
+
+
+@pytest.fixture(scope="module")
+def recommender() -> Recommender:
+    return recommender_of(FILMS)
+
+
+def visit_of(recommender: Recommender, *messages: str, language: str = "en") -> Visit:
+    visit = Visit(language, recommender.things)
+    for message in messages:
+        list(answer(recommender, visit, message))
+    return visit
+
+
+class Page:
+    """The screen without a browser."""
+
+    def __init__(self, recommender: Recommender, visit: Visit) -> None:
+        self.visit = visit
+        self.blocks, self.screen = asyncio.run(self._build(recommender))
+        self.found: Any = None
+
+    async def _build(self, recommender: Recommender) -> tuple[gr.Blocks, Screen]:
+        script = resources.files("llmrec.demo").joinpath("page.js").read_text("utf-8")
+        with gr.Blocks() as blocks, gr.Tabs(), gr.Tab("How it works"):
+            return blocks, inside(recommender, gr.State(self.visit), script)
+
+    def listener(self, event: str) -> Any:
+        return next(f.fn for f in self.blocks.fns.values() if any(t[1] == event for t in f.targets))
+
+    def named(self, out: dict[Any, Any]) -> dict[str, Any]:
+        names = {c: c.elem_id.removeprefix("lr-i-") for c in self.screen.components}
+        self.found = next((v for c, v in out.items() if c not in names), self.found)
+        return {names[c]: v for c, v in out.items() if c in names}
+
+    def arrive(self) -> dict[str, Any]:
+        return self.named(self.listener("select")(self.visit, self.found))
+
+    def look(self, number: int | None) -> dict[str, Any]:
+        *_, last = self.listener("click")(self.visit, number)
+        return self.named(last)
+
+
+def text(markup: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup)).split())
+
+
+def test_every_text_is_there_in_the_three_languages() -> None:
+    assert set(TEXTS) == set(LANGUAGES)
+    for language in LANGUAGES:
+        assert set(TEXTS[language]) == set(TEXTS["en"])
+        for key, said in TEXTS[language].items():
+            assert said.strip()
+            slots = set(re.findall(r"{(\w+)}", TEXTS["en"][key]))
+            assert set(re.findall(r"{(\w+)}", said)) == slots, key
+        assert set(ROUTES) <= set(TEXTS[language])
+
+
+# -- what is measured ---------------------------------------------------------------------------
+
+
+def test_a_turn_gives_the_same_again_and_is_measured(recommender: Recommender) -> None:
+    visit = visit_of(recommender, "thrillers with Keanu Reeves from the 90s", "and something funny")
+    made = Inspector(recommender)(visit, 0)
+    first = visit.turns[0]
+    assert made.reply.preferences == first.preferences
+    again = [(r.item.id, r.score) for r in made.reply.recommendations]
+    assert again == [(r.item.id, r.score) for r in first.recommendations]
+    assert set(made.seconds) == {"route", "understand", "first", "rank", "words", "whole"}
+    parts = sum(made.seconds[n] for n in ("first", "rank", "words"))
+    assert parts == pytest.approx(made.seconds["whole"], rel=0.05, abs=0.001)
+    assert made.route.kind == "recommend"
+    assert visit.conversation.messages[2:]  # a later turn is there, and was not read
+
+
+def test_candidates_after_each_wish_are_those_of_a_plain_count(recommender: Recommender) -> None:
+    visit = visit_of(recommender, "thrillers with Keanu Reeves from the 90s, no horror")
+    made = Inspector(recommender)(visit, 0)
+    asked = wishes(made.reply.preferences)
+    assert [f.wish for f in made.filters] == list(asked)
+    assert made.fresh == made.catalog == len(FILMS)
+    for n, filtered in enumerate(made.filters, 1):
+        assert filtered.left == sum(meets_all(i, asked[:n]) for i in FILMS)
+    assert made.candidates == 1
+    assert made.dropped == ()
+
+
+def test_what_is_given_up_is_told(recommender: Recommender) -> None:
+    visit = visit_of(recommender, "horror films with Keanu Reeves")
+    made = Inspector(recommender)(visit, 0)
+    assert made.filters[-1].left == 0
+    assert made.dropped
+    assert made.candidates == len(visit.turns[0].recommendations)
+    shown = text(Page(recommender, visit).look(0)["shown"])
+    assert "Nothing met all of it" in shown
+
+
+def test_what_was_shown_before_is_no_candidate(recommender: Recommender) -> None:
+    visit = visit_of(recommender, "thrillers", "more thrillers please")
+    shown = {r.item.id for r in visit.turns[0].recommendations}
+    made = Inspector(recommender)(visit, 1)
+    assert made.fresh == len(FILMS) - len(shown)
+
+
+def test_the_search_says_what_it_took(recommender: Recommender) -> None:
+    visit = visit_of(recommender, "a film")
+    found = Inspector(recommender)(visit, 0).searched
+    assert found is not None
+    assert found.exact
+    assert found.gap == 0.0
+    assert found.forwards >= 1
+    assert found.tokens > 0
+    assert len(found.best) == 5
+    likely = [p for _, p in found.best]
+    assert likely == sorted(likely, reverse=True)
+    assert [(i.id, p) for i, p in found.best] == [
+        (i.id, p) for i, p in recommender.search(asked_at(visit, 0), 5)
+    ]
+
+
+def test_a_question_tells_how_it_was_read(recommender: Recommender) -> None:
+    visit = visit_of(recommender, "Who directed Heat?", "And how long is it?")
+    made = Inspector(recommender)(visit, 1)
+    assert made.reply.route == "question"
+    assert made.case is not None
+    assert (made.case.asked.kind, made.case.asked.field) == ("fact", "runtime")
+    assert [s.item.id for s in made.case.sources] == ["heat"]
+    page = Page(recommender, visit)
+    shown = text(page.look(0)["shown"])
+    assert "It asks for: a fact." in shown
+    assert "Michael Mann" in shown
+
+
+def test_the_conversation_of_a_turn_leaves_out_what_failed(recommender: Recommender) -> None:
+    visit = visit_of(recommender, "thrillers", "   ", "something shorter")
+    assert [t.stage for t in visit.turns] == ["done", "failed", "done"]
+    said = [m.content for m in asked_at(visit, 2).messages if m.role == "user"]
+    assert said == ["thrillers", "something shorter"]
+    with pytest.raises(InputError, match="empty"):
+        Inspector(recommender)(visit, 1)
+    with pytest.raises(InputError, match="turn 7"):
+        Inspector(recommender)(visit, 7)
+
+
+def test_a_turn_by_hand_is_run_with_its_own_preferences(recommender: Recommender) -> None:
+    visit = visit_of(recommender, "thrillers")
+    by_hand = Preferences(genres=("Comedy",), language="en")
+    list(answer(recommender, visit, preferences=by_hand))
+    made = Inspector(recommender)(visit, 1)
+    assert made.reply.preferences.genres == ("Comedy",)
+    assert [r.item.id for r in made.reply.recommendations] == ["amelie"]
+
+
+def test_words_come_from_the_spans_of_their_kind() -> None:
+    said = "90s crime, shorter, no horror"
+    spans = (
+        Span(0, 3, "year", low=1990, high=1999), Span(4, 9, "genre", ("Crime",)),
+        Span(11, 18, "critique", ("shorter",)), Span(23, 29, "genre", ("Horror",)),
+    )  # fmt: skip
+    preferences = Preferences(
+        genres=("Crime",), genres_out=("Horror",), year_min=1990, runtime_max=100, people=("Ana",),
+        text="slow",
+    )  # fmt: skip
+    found = {w.field: w.words for w in words_of(preferences, [Marked(said, spans, said)])}
+    assert found == {
+        "genres": ("crime",), "genres_out": ("horror",), "year_min": ("90s",),
+        "runtime_max": ("shorter",), "people": (), "text": (),
+    }  # fmt: skip
+
+
+def test_products_are_looked_into_too() -> None:
+    recommender = recommender_of(list(shop.PRODUCTS))
+    visit = visit_of(recommender, f"{shop.PRODUCTS[0].title} for at most 1000")
+    made = Inspector(recommender)(visit, 0)
+    assert made.catalog == len(shop.PRODUCTS)
+    if made.reply.route == "recommend":
+        assert "share a word" in text(Page(recommender, visit).look(0)["shown"])
+
+
+# -- what is shown ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_turn_is_shown_step_by_step(recommender: Recommender, language: str) -> None:
+    visit = visit_of(recommender, "thrillers with Keanu Reeves from the 90s", language=language)
+    page = Page(recommender, visit)
+    said = page.arrive()
+    assert said["turn"]["choices"] == [("1. thrillers with Keanu Reeves from the 90s", 0)]
+    assert said["turn"]["value"] == 0
+    shown = page.look(0)["shown"]
+    told = text(shown)
+    own = TEXTS[language]
+    keys = ("steps", "route", "read", "understood", "candidates", "search", "signals", "exact")
+    for key in keys:
+        assert own[key] in told
+    assert "<mark>Keanu Reeves<small>" in shown
+    assert shown.count("<h4>") == 1
+    assert own["signal_popularity"] in told
+    # It stays in view, in another language, until more is said.
+    page.visit.language = "es"
+    assert TEXTS["es"]["steps"] in page.arrive()["shown"]
+    list(answer(recommender, visit, "something funny"))
+    after = page.arrive()
+    assert (after["shown"], after["turn"]["value"]) == ("", 1)
+
+
+def test_before_anything_is_said(recommender: Recommender) -> None:
+    page = Page(recommender, Visit("pt"))
+    said = page.arrive()
+    assert said["look"]["interactive"] is False
+    assert TEXTS["pt"]["none"] in said["status"]
+    assert 'role="alert"' in page.look(None)["status"]
+    out = page.screen.texts(page.visit)
+    assert set(out) <= set(page.screen.components)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_words_of_others_are_no_markup(recommender: Recommender, language: str) -> None:
+    visit = visit_of(
+        recommender,
+        f"westerns {EVIL}",
+        f'What is "{EVIL}" about?',
+        "hello",
+        EVIL,
+        language=language,
+    )
+    page = Page(recommender, visit)
+    for number in range(len(visit.turns)):
+        shown = page.look(number)["shown"]
+        assert shown
+        assert "<script" not in shown
+        assert "<img" not in shown
+
+
+def test_a_model_that_fails_is_a_sentence(recommender: Recommender) -> None:
+    def fails(tokens: Any) -> Any:
+        raise ModelError("no memory <left>")
+
+    visit = visit_of(recommender, "thrillers")
+    broken = Recommender(
+        ScriptedModel(scores=fails, name="broken"), recommender.catalog,
+        profile=Profile(lead="rules", writes=False),
+    )  # fmt: skip
+    out = Page(broken, visit).look(0)
+    assert TEXTS["en"]["failed"] in text(out["status"])
+    assert out["shown"] == ""
+
+
+def test_a_turn_that_was_never_answered(recommender: Recommender) -> None:
+    visit = Visit()
+    visit.begin(Turn("thrillers"))
+    visit.stop()
+    made = Inspector(recommender)(visit, 0)
+    assert {r.item.id for r in made.reply.recommendations} == {"speed", "wick"}
