@@ -1,21 +1,27 @@
-"""Take the picture of the page that the README shows, after a real conversation.
+"""Take the picture of the page that the README shows, after a real conversation, or of all screens.
 
     python docs/screenshot.py
-    python docs/screenshot.py --language pt --dark --width 375 --height 812 --out phone.png
+    python docs/screenshot.py --all shots
 
-Starts the app on a free port of this machine and needs Chromium and Playwright.
+Starts the app on a free port of this machine and needs Chromium and Playwright. With ``--axe
+axe.min.js`` (of axe-core, which npm has) every screen is checked for accessibility as well: its
+faults are printed, and a serious one ends the script with 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from llmrec.demo import build, launch_options
-from llmrec.demo.texts import EXAMPLES
+from llmrec.demo import Extras, build, embedded_contestants, launch_options
+from llmrec.demo.page import TABS
+from llmrec.demo.texts import EXAMPLES, say
 from llmrec.errors import LLMRecError
 from llmrec.recommender import Recommender
 from llmrec.types import LANGUAGES
@@ -36,19 +42,27 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=990)
+    parser.add_argument(
+        "--all",
+        type=Path,
+        metavar="FOLDER",
+        help="every screen, in 3 languages, light and dark, wide and narrow",
+    )
+    parser.add_argument("--axe", type=Path, help="axe-core, to check every screen with --all")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     parser.add_argument("--out", type=Path, default=HERE / "page.png")
     return parser
 
 
-def take(recommender: Recommender, options: argparse.Namespace) -> None:
-    """Serve the page, talk to it and save what is seen."""
-    from playwright.sync_api import sync_playwright
-
+@contextlib.contextmanager
+def served(recommender: Recommender, options: argparse.Namespace) -> Iterator[str]:
+    """The address of the page, while it is served."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    app = build(recommender, embedded=options.model is None)
+    embedded = options.model is None
+    extras = Extras(embedded_contestants(recommender) if embedded else None)
+    app = build(recommender, embedded=embedded, extras=extras)
     _, address, _ = app.launch(
         **launch_options(),
         server_name="127.0.0.1",
@@ -57,28 +71,92 @@ def take(recommender: Recommender, options: argparse.Namespace) -> None:
         quiet=True,
     )
     try:
-        with sync_playwright() as p:
-            browser = p.chromium.launch(executable_path=options.chromium, args=list(ARGUMENTS))
-            page = browser.new_page(
-                viewport={"width": options.width, "height": options.height},
-                locale=options.language,
-                color_scheme="dark" if options.dark else "light",
-                reduced_motion="reduce",
-            )
-            page.goto(address)
-            page.wait_for_selector(f"[data-page-language={options.language}]")
-            page.fill("#lr-box textarea", options.say or EXAMPLES[options.language][2])
-            page.keyboard.press("Enter")
-            page.wait_for_selector(".lr-turn[data-stage=done]", timeout=120_000)
-            page.locator("[data-mark=like]").first.click()
-            page.wait_for_selector("[data-mark=like][aria-pressed=true]")
-            page.wait_for_selector(".lr-turn .lr-chip")  # the answer has wholly ended
-            page.mouse.move(0, 0)
-            page.wait_for_timeout(800)
-            page.screenshot(path=str(options.out))
-            browser.close()
+        yield address
     finally:
         app.close()
+
+
+def opened(browser: Any, address: str, language: str, dark: bool, width: int, height: int) -> Any:
+    """The page in a browser, in a language."""
+    page = browser.new_page(
+        viewport={"width": width, "height": height},
+        locale=language,
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce",
+    )
+    page.goto(address)
+    page.wait_for_selector(f"[data-page-language={language}]")
+    return page
+
+
+def talk(page: Any, said: str) -> None:
+    """Say something, like the first film, and wait until all has settled."""
+    page.fill("#lr-box textarea", said)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".lr-turn[data-stage=done]", timeout=120_000)
+    page.locator("[data-mark=like]").first.click()
+    page.wait_for_selector("[data-mark=like][aria-pressed=true]")
+    page.wait_for_selector(".lr-turn .lr-chip")  # the answer has wholly ended
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(800)
+
+
+def take(recommender: Recommender, options: argparse.Namespace) -> None:
+    """Serve the page, talk to it and save what is seen."""
+    from playwright.sync_api import sync_playwright
+
+    with served(recommender, options) as address, sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=options.chromium, args=list(ARGUMENTS))
+        page = opened(
+            browser, address, options.language, options.dark, options.width, options.height
+        )
+        talk(page, options.say or EXAMPLES[options.language][2])
+        page.screenshot(path=str(options.out))
+        browser.close()
+
+
+def tour(recommender: Recommender, options: argparse.Namespace) -> int:
+    """Save every screen, and say what axe finds; how many serious faults there are."""
+    from playwright.sync_api import sync_playwright
+
+    serious = 0
+    options.all.mkdir(parents=True, exist_ok=True)
+    with served(recommender, options) as address, sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=options.chromium, args=list(ARGUMENTS))
+        for language, dark, width in itertools.product(LANGUAGES, (False, True), (1440, 375)):
+            page = opened(browser, address, language, dark, width, 900)
+            talk(page, EXAMPLES[language][2])
+            for name in TABS:
+                show(page, name, say(language, f"tab_{name}"))
+                shot = f"{name}-{language}-{'dark' if dark else 'light'}-{width}.png"
+                page.screenshot(path=str(options.all / shot))
+                faults = _faults(page, options.axe) if options.axe else []
+                serious += sum(impact in ("serious", "critical") for impact, _, _ in faults)
+                print(shot, *(f"{impact}: {rule} ({where})" for impact, rule, where in faults))
+            page.close()
+        browser.close()
+    return serious
+
+
+def show(page: Any, name: str, label: str) -> None:
+    """Go to a screen; on a narrow page some stand in a menu."""
+    tab = page.locator(f"[role=tab][aria-controls=lr-tab-{name}]")
+    if not tab.count() or not tab.first.is_visible():
+        page.click("#lr-tabs .overflow-menu > button")
+        tab = page.locator("#lr-tabs .overflow-dropdown button", has_text=label)
+    tab.first.click()
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1500)
+
+
+_RUN = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations
+    .map((v) => [v.impact, v.id, v.nodes[0].target.join(' ')])"""
+
+
+def _faults(page: Any, axe: Path) -> list[tuple[str, str, str]]:
+    """What axe finds on the screen: how grave it is, which rule, and where first."""
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    return [(str(i), str(rule), str(where)) for i, rule, where in page.evaluate(_RUN)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,6 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LLMRecError as error:
         print(error, file=sys.stderr)
         return 1
+    if options.all:
+        return 1 if tour(recommender, options) else 0
     take(recommender, options)
     print(f"{options.out}: {options.out.stat().st_size:,} bytes")
     return 0

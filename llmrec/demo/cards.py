@@ -246,7 +246,7 @@ def _turn(turn: Turn, visit: Visit, last: bool) -> list[str]:
     )
     if cards:
         few = " lr-few" if len(turn.recommendations) < 3 else ""
-        cards = f'<ol class="lr-cards{few}" aria-label="{escape(say(ui, "cards", visit.things))}">{cards}</ol>'
+        cards = f'<h2 class="lr-hidden">{escape(say(ui, "cards", visit.things))}</h2><ol class="lr-cards{few}" aria-label="{escape(say(ui, "cards", visit.things))}">{cards}</ol>'
     elif turn.stage == "thinking":
         cards = (
             f'<div class="lr-wait" role="status"><span class="lr-dots" aria-hidden="true">'
