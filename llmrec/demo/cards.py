@@ -110,7 +110,7 @@ def card(
             _more(title, language, ui, things),
             f'</div><span class="lr-share" tabindex="0" title="{escape(more)}" '
             f'aria-label="{escape(f"{shared}. {more}")}">'
-            f"{escape(shared)}</span></div>{_spoke(recommendation, ui, things)}</div></li>",
+            f"{escape(shared)}</span>{_spoke(recommendation, ui, things)}</div></div></li>",
         )
     )
 
