@@ -57,7 +57,8 @@ __all__ = ["AnswerOptions", "ask", "build_systems", "read_answers", "run"]
 FORMAT = 1
 RECORD = "run.json"
 ANSWERS = "answers"
-_OURS = (RECORD, ANSWERS, "metrics.json", "report.md", "report.html", "plots")
+QUESTIONS = "questions.jsonl"  # as they were given, so that the folder can be read by itself
+_OURS = (RECORD, QUESTIONS, ANSWERS, "metrics.json", "report.md", "report.html", "plots")
 _TUNED = {"tuned": "retrieval", "tuned-unchecked": "unchecked", "tuned-alone": "alone"}
 
 
@@ -155,6 +156,7 @@ def run(options: AnswerOptions, *, progress: bool = True) -> Path:
     with _begun(
         folder, _record(options, questions, len(every), problems, catalog, overlap), options.restart
     ):
+        write_whole(folder / QUESTIONS, Path(options.questions).read_bytes())
         systems = build_systems(options, catalog, training)
         for name in options.asked:
             file = folder / ANSWERS / f"{name}.jsonl"
