@@ -13,6 +13,7 @@ import json
 import random
 import re
 import threading
+import types
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,7 @@ from llmrec import demo
 from llmrec.catalog import Catalog
 from llmrec.demo import cards, panel, posters, texts
 from llmrec.demo.exports import FORMATS, data_url, exported
+from llmrec.demo.screen import told
 from llmrec.demo.visit import Turn, Visit, answer, carried, drawn, summary
 from llmrec.errors import ModelError
 from llmrec.models.profile import Profile
@@ -680,6 +682,12 @@ def test_build_gives_the_endpoints_and_nothing_else(recommender: Recommender) ->
     options = demo.launch_options()
     assert options["share"] is False
     assert "http" not in options["css"]
+
+
+def test_events_that_somebody_made_up_say_nothing() -> None:
+    for made_up in (None, [1], "x", 3):
+        assert told(types.SimpleNamespace(_data=made_up)) == {}
+    assert told(types.SimpleNamespace(_data={"id": "a"})) == {"id": "a"}
 
 
 # -- taking back, drawing, keeping ----------------------------------------------------------------

@@ -446,7 +446,8 @@ def test_a_run_and_what_its_folder_holds(
     assert main([*argv, "--systems", "copy-title", "nearest-title"]) == 0
     assert (out / "answers/majority.jsonl").read_bytes() == first
     assert sorted(f.name for f in out.iterdir()) == [
-        "answers", "metrics.json", "plots", "questions.jsonl", "report.html", "report.md", "run.json",
+        "answers", "metrics.json", "plots", "questions.jsonl", "report.html", "report.md",
+        "run.json",
     ]  # fmt: skip
     figures = json.loads((out / "metrics.json").read_text())
     assert list(figures["systems"]) == ["copy-title", "nearest-title", "majority"]

@@ -17,7 +17,7 @@ from gradio.context import get_render_context
 from llmrec.demo import charts
 from llmrec.demo.example_run import ExampleRun
 from llmrec.demo.measured import AT, Case, Figure, Given, Group, Problem, Row, Shelf
-from llmrec.demo.screen import Screen, Updates
+from llmrec.demo.screen import Screen, Updates, told
 from llmrec.demo.visit import Visit
 from llmrec.errors import InputError
 
@@ -372,7 +372,7 @@ def measure(
         return _picture(shelf, example, made, visit.language, view, _Asked(*values))
 
     def sort(event: gr.EventData, visit: Visit, view: View, *values: Any) -> Updates:
-        name = str(event._data.get("text"))
+        name = str(told(event).get("text"))
         up = not view.up if name == view.sort else name in _LEAST
         view = dataclasses.replace(view, sort=name, up=up)
         return {**_table_updates(shelf, made, visit.language, view, _Asked(*values)), **_of(view)}

@@ -17,7 +17,7 @@ from llmrec.demo.extras import Extras
 from llmrec.demo.feedback import Consent, Feedback
 from llmrec.demo.inside import inside
 from llmrec.demo.measure import measure
-from llmrec.demo.screen import Screen
+from llmrec.demo.screen import Screen, told
 from llmrec.demo.talk import talk
 from llmrec.demo.texts import preferred, say
 from llmrec.demo.untrusted import Limits
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["build", "launch_options"]
 
 AT_ONCE = 4  # answers computed at the same time; further visitors wait in the queue
-WAITING = 200
+WAITING = 60
+VISITS = 500  # kept at the same time; the one longest idle goes first
 KEPT = (600, 3600)  # seconds between two looks at what was uploaded, and until it goes
 TABS = ("talk", "compare", "catalogue", "measure", "inside")
 _STYLES = ("page", "compare", "catalogue", "measure", "inside")
@@ -97,7 +98,7 @@ def build(
             return talked.texts(visit)
 
         def switch(visit: Visit, event: gr.EventData) -> dict[Any, Any]:
-            language = event._data.get("language")
+            language = told(event).get("language")
             if language in LANGUAGES:
                 visit.language = language
             return dressed(visit)
@@ -138,6 +139,8 @@ def launch_options() -> dict[str, Any]:
         "show_error": False,
         "pwa": False,
         "enable_monitoring": False,
+        "run_history": False,
+        "state_session_capacity": VISITS,
         "max_file_size": Limits().size,
         "app_kwargs": {"exception_handlers": refusals()},
         **mcp_options(),

@@ -8,7 +8,7 @@ from typing import Any
 
 from llmrec.demo.visit import Visit
 
-__all__ = ["Screen", "Updates"]
+__all__ = ["Screen", "Updates", "told"]
 
 Updates = dict[Any, Any]
 
@@ -25,3 +25,8 @@ class Screen:
 
     components: Sequence[Any]
     texts: Callable[[Visit], Updates]
+
+
+def told(event: Any) -> dict[str, Any]:
+    """What a part of the page says with an event; nothing where somebody else made it up."""
+    return event._data if isinstance(event._data, dict) else {}

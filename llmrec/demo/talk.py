@@ -15,7 +15,7 @@ from llmrec.demo.cards import panel_head
 from llmrec.demo.consent import consent_box
 from llmrec.demo.feedback import Consent, Feedback, asked_for
 from llmrec.demo.panel import CONTROLS, Choices, Control, PanelError, choices_of, read, shown
-from llmrec.demo.screen import Screen, Updates
+from llmrec.demo.screen import Screen, Updates, told
 from llmrec.demo.texts import say
 from llmrec.demo.visit import Turn, Visit, answer, drawn
 from llmrec.types import Preferences
@@ -156,7 +156,7 @@ def talk(
         yield from stream(visit, turns, "")
 
     def send_chip(visit: Visit, least: float, event: gr.EventData) -> Iterator[Updates]:
-        said = str(event._data.get("text") or "")
+        said = str(told(event).get("text") or "")
         yield from stream(visit, answer(mine(visit), visit, said, min_similarity=least), None)
 
     def send_surprise(visit: Visit) -> Iterator[Updates]:
@@ -179,8 +179,8 @@ def talk(
         yield from stream(visit, answer(mine(visit), visit, preferences=preferences), None)
 
     def press(visit: Visit, agreed: Consent, event: gr.EventData) -> Updates:
-        item_id = str(event._data.get("id"))
-        if visit.mark(item_id, str(event._data.get("mark"))):
+        item_id = str(told(event).get("id"))
+        if visit.mark(item_id, str(told(event).get("mark"))):
             asked = asked_for(mine(visit), visit, item_id)
             marks = visit.marks(item_id)
             opinion = next((m for m in ("like", "dislike") if m in marks), "none")
