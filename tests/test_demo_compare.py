@@ -490,6 +490,7 @@ def serve(port: int) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}")
 def test_ask_vote_reveal_and_go_on_in_a_browser(browser: Browser) -> None:

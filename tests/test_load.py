@@ -118,6 +118,7 @@ def on(address: str, what: Callable[[load.Page], Coroutine[Any, Any, Any]]) -> A
 # -- the right page -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_visitors_at_once_get_their_own(
     right: tuple[str, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -254,6 +254,7 @@ def test_what_cannot_be_used_gets_one_sentence(
 # The app of the Space.
 
 
+@pytest.mark.slow
 def test_the_staged_folder_starts_by_itself_and_answers(
     staged: Path, tmp_path: Path, expected: list[str]
 ) -> None:

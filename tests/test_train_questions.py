@@ -182,7 +182,7 @@ def test_interrupted_it_writes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(learning, "make_table", stop)
+    monkeypatch.setattr(learning, "read_all", stop)
     assert learning.main(["--quick", "--out", str(tmp_path)]) == 130
     assert not list(tmp_path.iterdir())
 
