@@ -7,19 +7,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import socket
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from serving import served
 
 from llmrec.types import Item
 
@@ -91,23 +87,8 @@ def serve(port: int) -> None:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    here = Path(__file__).resolve()
-    environment = {**os.environ, "PYTHONPATH": str(here.parent.parent), "HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen([sys.executable, str(here), str(port)], env=environment) as process:
-        url = f"http://127.0.0.1:{port}/"
-        try:
-            for _ in range(300):
-                with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                    urllib.request.urlopen(url, timeout=5).close()
-                    break
-                assert process.poll() is None, "the server ended"
-                time.sleep(0.1)
-            yield url
-        finally:
-            process.terminate()
+    with served(__file__) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

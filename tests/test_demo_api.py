@@ -9,13 +9,10 @@ import asyncio
 import contextlib
 import io
 import json
-import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
@@ -25,6 +22,7 @@ from typing import Any
 import hypothesis
 import pytest
 from hypothesis import strategies as st
+from serving import served
 
 pytest.importorskip("gradio", reason="the extra demo is not installed")
 
@@ -60,23 +58,8 @@ def serve(port: int) -> None:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    here = Path(__file__).resolve()
-    environment = {**os.environ, "PYTHONPATH": str(here.parent.parent), "HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen([sys.executable, str(here), str(port)], env=environment) as process:
-        url = f"http://127.0.0.1:{port}/"
-        try:
-            for _ in range(600):
-                with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                    urllib.request.urlopen(url, timeout=5).close()
-                    break
-                assert process.poll() is None, "the server ended"
-                time.sleep(0.1)
-            yield url
-        finally:
-            process.terminate()
+    with served(__file__, tries=600) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

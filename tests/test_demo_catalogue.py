@@ -4,17 +4,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import gc
-import os
 import re
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from serving import served
 
 gr = pytest.importorskip("gradio", reason="gradio is not installed")
 
@@ -413,23 +407,8 @@ def serve(port: int) -> None:
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    here = Path(__file__).resolve()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen([sys.executable, str(here), str(port)], env=environment) as process:
-        url = f"http://127.0.0.1:{port}/"
-        try:
-            for _ in range(300):
-                with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                    urllib.request.urlopen(url, timeout=5).close()
-                    break
-                assert process.poll() is None, "the server ended"
-                time.sleep(0.1)
-            yield url
-        finally:
-            process.terminate()
+    with served(__file__) as url:
+        yield url
 
 
 @pytest.mark.browser

@@ -6,16 +6,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import os
 import re
-import socket
 import string
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -23,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from serving import served
 
 pytest.importorskip("gradio", reason="the extra demo is not installed")
 
@@ -72,28 +67,6 @@ def contestants() -> dict[str, Recommender]:
         "rare": recommender_of(LinearRanker(model=0.0, popularity=-1.5)),
         "twin": recommender_of(LinearRanker(model=0.0)),
     }
-
-
-@contextlib.contextmanager
-def served(file: str) -> Iterator[str]:
-    """The address of a process that serves what a file's ``serve`` does."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    root = str(Path(file).resolve().parent.parent)
-    environment = {**os.environ, "PYTHONPATH": root, "HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen([sys.executable, file, str(port)], env=environment) as process:
-        url = f"http://127.0.0.1:{port}/"
-        try:
-            for _ in range(300):
-                with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                    urllib.request.urlopen(url, timeout=5).close()
-                    break
-                assert process.poll() is None, "the server ended"
-                time.sleep(0.1)
-            yield url
-        finally:
-            process.terminate()
 
 
 @pytest.fixture(scope="module")
