@@ -7,6 +7,7 @@
     ├── CatalogError        a catalogue that cannot be built, opened or searched
     │   └── UnknownItemError    an id that is not in the catalogue       (also a KeyError)
     ├── ModelError          a model, tokenizer or adapter that cannot be loaded or run
+    │   └── SchemaError         answers that do not meet the schema asked for
     ├── HubError            something asked of the Hugging Face Hub that did not succeed
     └── MissingExtraError   an optional dependency is not installed      (also an ImportError)
 
@@ -22,6 +23,7 @@ __all__ = [
     "LLMRecError",
     "MissingExtraError",
     "ModelError",
+    "SchemaError",
     "UnknownItemError",
 ]
 
@@ -48,6 +50,10 @@ class UnknownItemError(CatalogError, KeyError):
 
 class ModelError(LLMRecError):
     """A model, its tokenizer or its adapter cannot be loaded or run."""
+
+
+class SchemaError(ModelError):
+    """A model gave no answer that meets the schema asked for."""
 
 
 class HubError(LLMRecError):

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from llmrec.cues import Reading, read_cues
-from llmrec.errors import InputError
+from llmrec.errors import InputError, SchemaError
 from llmrec.lexicon import STOPWORDS, Lexicon, Marked, Span, guess_language
 from llmrec.prompting import (
     Detail,
@@ -225,11 +225,11 @@ class Understander:
     def _generate(
         self, prompts: Sequence[Sequence[Message]], schema: Mapping[str, object]
     ) -> list[str]:
-        """The model's answers; an empty one, for the rules to fill, where it reads too little."""
+        """The model's answers; an empty one, for the rules to fill, where it gives none."""
         assert self._model is not None
         try:
             return self._model.generate(prompts, max_new_tokens=ANSWER_TOKENS, schema=schema)
-        except InputError:
+        except (InputError, SchemaError):  # it reads too little, or does not follow the schema
             if len(prompts) == 1:
                 return [""]
             return [text for p in prompts for text in self._generate([p], schema)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import itertools
 import logging
 import math
 import os
@@ -27,7 +26,8 @@ from llmrec.lexicon import Lexicon
 from llmrec.models.base import LanguageModel, ScoringModel
 from llmrec.models.files import find_file
 from llmrec.models.profile import Profile
-from llmrec.preferences import Understander, Understood, with_plurals
+from llmrec.planning import Plan, Planner
+from llmrec.preferences import Understander, Understood
 from llmrec.prompting import (
     LIST_PREFIX,
     TITLE_END,
@@ -42,9 +42,9 @@ from llmrec.ranker import LearnedRanker
 from llmrec.ranker.learned import FILES as RANKER_FILES
 from llmrec.ranker.linear import LinearRanker, Ranker
 from llmrec.ranker.share import standardised
-from llmrec.relaxing import checkable, given_up
+from llmrec.relaxing import checkable
 from llmrec.routing import ROUTES, Route, Router, Turn
-from llmrec.similarity import ContentIndex
+from llmrec.signals import Signals
 from llmrec.titles import fold
 from llmrec.trie import TitleTrie
 from llmrec.types import (
@@ -63,7 +63,7 @@ from llmrec.uncertainty.confidence import Confidence
 from llmrec.uncertainty.ensemble import Answered, Ensemble, Method
 from llmrec.uncertainty.measures import certainties, single_pass
 from llmrec.uncertainty.variants import Variant
-from llmrec.wishes import Things, Wish, things_of, wishes, without
+from llmrec.wishes import Things, things_of, wishes
 from llmrec.wording import chip_texts, reason, reply_text, wish_labels
 
 if TYPE_CHECKING:
@@ -105,22 +105,6 @@ class Event:
     answer: Answer | None = None
     text: str = ""
     reply: Reply | None = None
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """One conversation, understood, with its candidates."""
-
-    conversation: Conversation
-    preferences: Preferences
-    asked: tuple[Wish, ...]
-    relaxed: tuple[Wish, ...]
-    rows: npt.NDArray[np.int32]
-    excluded: frozenset[str]
-    unchecked: tuple[Wish, ...] = ()  # wishes about facts that the catalogue does not give
-    again: bool = False  # whether what was shown before is shown again, as nothing else is left
-    strategy: Strategy | None = None  # None: the recommender's
-    listed: tuple[Item, ...] = ()  # candidates that the prompt names
 
 
 class _Weighed(NamedTuple):
@@ -171,12 +155,12 @@ class Recommender:
         self.model = model
         self.catalog = catalog
         self.grounding: Grounding = grounding
-        self._word_scores = lru_cache(maxsize=8)(catalog.scores)
         self._load = lru_cache(maxsize=1)(_loaded)  # the last model that answers were asked of
         self._profile = profile or getattr(model, "profile", None) or Profile()
         self._strategy = strategy or ZeroShot(self._profile.detail)
         self.learned = ranker if isinstance(ranker, LearnedRanker) else None
-        if self.learned is not None and not (self._learned_rows >= 0).any():
+        self._given = None if isinstance(ranker, LearnedRanker) else ranker
+        if self.learned is not None and not self._signals.learned_items:
             raise InputError(
                 f"the ranker knows none of the {len(catalog):,} items of the catalogue: give the "
                 "catalogue of the data that it was learned from"
@@ -197,7 +181,7 @@ class Recommender:
             )
 
     def with_catalog(self, catalog: Catalog) -> Recommender:
-        """One with the same model, grounding, strategy and profile, for another catalogue.
+        """One with the same model, grounding, strategy, weights and profile, for another catalogue.
 
         A learned ranker and a measured confidence hold for the items they were learned from, and
         stay behind.
@@ -207,6 +191,7 @@ class Recommender:
             catalog,
             grounding=self.grounding,
             strategy=self._strategy,
+            ranker=self._given,
             profile=self._profile,
         )
 
@@ -321,6 +306,21 @@ class Recommender:
         """What was understood of a conversation."""
         return self._prepare([Conversation.of(conversation)], None)[0].preferences
 
+    def plan(
+        self,
+        conversation: ConversationLike,
+        *,
+        preferences: Preferences | None = None,
+        repeat: bool = False,
+    ) -> Plan:
+        """What may be recommended, before it is ranked. Parameters as for ``recommend``."""
+        asked = self._wishes_alone(Conversation.of(conversation))
+        return self._planner(asked, self._prepare([asked], preferences)[0], repeat)
+
+    def narrowing(self, plan: Plan) -> list[int]:
+        """How many items are left with none of a plan's wishes met, with the first, with two ..."""
+        return self._planner.narrowing(plan)
+
     @overload
     def recommend(
         self,
@@ -426,7 +426,7 @@ class Recommender:
         asked = self._wishes_alone(asked)
         understood = self._prepare([asked], preferences)[0]
         yield Event("preferences", preferences=understood.preferences)
-        plan = self._plan(asked, understood, repeat)
+        plan = self._planner(asked, understood, repeat)
         reply = self._rank([plan], k)[0]
         yield Event("recommendations", recommendations=reply.recommendations)
         text = ""
@@ -459,9 +459,8 @@ class Recommender:
         _, unchecked = checkable(wishes(wanted), known)
         texts = chip_texts(genres, language, things=self.things, priced=bool(known.get("price")))
         asked = [said.add(Message("user", text)) for text in texts]
-        plans = [
-            self._plan(c, u, False) for c, u in zip(asked, self._prepare(asked, None), strict=True)
-        ]
+        read = zip(asked, self._prepare(asked, None), strict=True)
+        plans = [self._planner(c, u, False) for c, u in read]
         good = [
             p.conversation.messages[-1].content
             for p in plans
@@ -729,7 +728,7 @@ class Recommender:
         understood = [v.understood or next(read) for v in variants]
         plans = []
         for v, u in zip(variants, understood, strict=True):
-            plan = self._plan(v.conversation, u, False)
+            plan = self._planner(v.conversation, u, False)
             if v.candidates:
                 rows = np.sort(self.catalog.rows([i.id for i in v.candidates]))
                 plan = dataclasses.replace(plan, rows=rows)
@@ -752,9 +751,8 @@ class Recommender:
         repeat: bool,
     ) -> list[Reply]:
         _check_k(k)
-        understood = self._prepare(conversations, preferences)
-        plans = [self._plan(c, u, repeat) for c, u in zip(conversations, understood, strict=True)]
-        return self._rank(plans, k)
+        read = zip(conversations, self._prepare(conversations, preferences), strict=True)
+        return self._rank([self._planner(c, u, repeat) for c, u in read], k)
 
     def _prepare(
         self, conversations: Sequence[Conversation], preferences: Preferences | None
@@ -779,8 +777,12 @@ class Recommender:
         )
 
     @cached_property
-    def _content(self) -> ContentIndex:
-        return ContentIndex(iter(self.catalog))
+    def _signals(self) -> Signals:
+        return Signals(self.catalog, self.things, self.learned)
+
+    @cached_property
+    def _planner(self) -> Planner:
+        return Planner(self.catalog, self.things, self._signals)
 
     @cached_property
     def _trie(self) -> TitleTrie:
@@ -789,55 +791,7 @@ class Recommender:
     def _scoring(self) -> ScoringModel:
         return self.model  # type: ignore[return-value]  # checked by the constructor
 
-    def _plan(self, conversation: Conversation, understood: Understood, repeat: bool) -> _Plan:
-        p = understood.preferences
-        unwanted = {*p.seen, *p.dislikes, *conversation.seen, *conversation.disliked}
-        named = {*p.likes, *p.similar_to, *conversation.liked}
-        for marked in understood.marked if self.things == "films" else ():
-            named |= {s.values[0] for s in marked.spans if s.kind == "title"}
-        tiers = [unwanted if repeat else unwanted | named | {*conversation.mentioned}]
-        if self.things == "products" and not repeat and conversation.mentioned:
-            tiers.append(unwanted | named)  # of one kind of product there may be few
-        asked, unchecked = checkable(wishes(p), self.catalog.known)
-        fitting = self._fitting(p)
-        relaxed: tuple[Wish, ...] = ()
-        for ease, out in itertools.product((False, True), tiers):
-            excluded = frozenset(out)
-            if ease and asked:
-                relaxed = given_up(self.catalog, asked, excluded, understood.doubtful, fitting)
-            rows = self._candidates(p, unchecked + relaxed, excluded, fitting)
-            if rows.size:
-                break
-        again = bool(rows.size) and out is not tiers[0]
-        return _Plan(conversation, p, asked, relaxed, rows, excluded, unchecked, again)
-
-    def _candidates(
-        self,
-        preferences: Preferences,
-        dropped: Sequence[Wish],
-        excluded: frozenset[str],
-        fitting: npt.NDArray[np.bool_] | None,
-    ) -> npt.NDArray[np.int32]:
-        for w in dropped:
-            preferences = without(preferences, w)
-        rows = self.catalog.filter(preferences, exclude=tuple(sorted(excluded)))
-        return rows if fitting is None else rows[fitting[rows]]
-
-    def _fitting(self, p: Preferences) -> npt.NDArray[np.bool_] | None:
-        """Of products, by row, which share a word with what was asked for; None: all will do."""
-        if self.things == "films":
-            return None
-        fits = self._text_scores(p.text) > 0 if p.text else None
-        if p.similar_to or (p.likes and fits is None):
-            alike = self._alike(p.similar_to + p.likes) > 0
-            fits = alike if fits is None else fits | alike
-        return fits
-
-    def _text_scores(self, text: str) -> npt.NDArray[np.float32]:
-        """BM25 of the free words, by row."""
-        return self._word_scores(with_plurals(text) if self.things == "products" else text)
-
-    def _rank(self, plans: Sequence[_Plan], k: int) -> list[Reply]:
+    def _rank(self, plans: Sequence[Plan], k: int) -> list[Reply]:
         if self.grounding == "match":
             return [
                 self._match(p, text, k)
@@ -878,38 +832,18 @@ class Recommender:
         return kept
 
     def _why(
-        self, plan: _Plan, rows: npt.NDArray[np.int32], parts: Mapping[str, Array]
+        self, plan: Plan, rows: npt.NDArray[np.int32], parts: Mapping[str, Array]
     ) -> list[dict[str, float]]:
         """What each item's utility owes to each signal, beside an average candidate."""
+        learned = self._signals.learned_reasons(plan.conversation, plan.preferences, rows)
         why = [{n: round(float(v[i]), 3) for n, v in parts.items()} for i in range(len(rows))]
-        if self.learned is not None and len(rows):
-            own = self._rows_of_learned[rows].tolist()
-            groups = self.learned.reasons(plan.conversation, own, _named(plan))
-            for w, g in zip(why, groups, strict=True):
-                w.pop("learned", None)
-                w |= g
-        return why
+        if self.learned is not None:
+            why = [{n: v for n, v in w.items() if n != "learned"} for w in why]
+        return [w | groups for w, groups in zip(why, learned, strict=True)]
 
-    @cached_property
-    def _learned_rows(self) -> npt.NDArray[np.int32]:
-        """The row of the catalogue for each item of the learned ranker; -1 where there is none."""
-        ids = self.learned.ids if self.learned else ()
-        known = [i in self.catalog for i in ids]
-        out = np.full(len(ids), -1, dtype=np.int32)
-        out[known] = self.catalog.rows([i for i, k in zip(ids, known, strict=True) if k])
-        return out
-
-    @cached_property
-    def _rows_of_learned(self) -> npt.NDArray[np.int64]:
-        """The row of the learned ranker for each item of the catalogue; -1 where there is none."""
-        out = np.full(len(self.catalog), -1, dtype=np.int64)
-        known = np.flatnonzero(self._learned_rows >= 0)
-        out[self._learned_rows[known]] = known
-        return out
-
-    def _scored(self, plans: Sequence[_Plan]) -> list[_Weighed]:
+    def _scored(self, plans: Sequence[Plan]) -> list[_Weighed]:
         """The candidates that were weighed."""
-        others = [self._signals(p) for p in plans]
+        others = [self._signals(p.conversation, p.preferences) for p in plans]
         if isinstance(self._ranker, LinearRanker) and not self._ranker.model:  # it need not run
             rows = [self._shortlist(p.rows, o) for p, o in zip(plans, others, strict=True)]
             model_scores = [np.zeros(len(r)) for r in rows]
@@ -947,51 +881,9 @@ class Recommender:
         found = dict(zip(chosen, scores, strict=True))
         return [found[first[key]] for key in asked]
 
-    def _signals(self, plan: _Plan) -> dict[str, npt.NDArray[np.float32]]:
-        """Every signal but the model's, over the whole catalogue: float32 [n] each."""
-        p = plan.preferences
-        n = len(self.catalog)
-        signals: dict[str, npt.NDArray[np.float32]] = {"popularity": self.catalog.popularity}
-        if self.learned is not None:
-            signals["learned"] = self._by_dialogues(self.learned, plan)
-        if p.similar_to or p.likes:
-            signals["similar"] = self._alike(p.similar_to + p.likes)
-        if p.dislikes:
-            signals["disliked"] = self._alike(p.dislikes)
-        if p.keywords:
-            share = np.ones(n, dtype=np.float32)
-            for keyword in p.keywords:
-                lacking = self.catalog.filter(Preferences(keywords_out=(keyword,)))
-                share[lacking] -= 1.0 / len(p.keywords)
-            signals["keywords"] = share
-        if p.text:
-            found = self._text_scores(p.text)
-            signals["text"] = np.asarray(found / max(float(found.max()), 1e-9), dtype=np.float32)
-        return signals
-
-    def _alike(self, ids: Sequence[str]) -> npt.NDArray[np.float32]:
-        """How alike each item is to these, 0 to 1: by facts, of products by their words."""
-        rows = self.catalog.rows(ids)
-        if self.things == "films":
-            return self._content.to(rows)
-        named = self.catalog.items_at(rows)
-        said = " ".join(f"{i.title} {i.description}" for i in named)
-        found = self._word_scores(said).copy()
-        found[rows] = 0.0
-        return np.asarray(found / max(float(found.max()), 1e-9), dtype=np.float32)
-
-    def _by_dialogues(self, learned: LearnedRanker, plan: _Plan) -> npt.NDArray[np.float32]:
-        """The learned ranking over the catalogue; what was no candidate stands below the last."""
-        found = learned.rank([plan.conversation], repeat=True, named=[_named(plan)])[0]
-        lowest = float(found.logprobs.min(initial=0.0)) - 1
-        out = np.full(len(self.catalog), lowest, dtype=np.float32)
-        rows = self._learned_rows[found.rows]
-        out[rows[rows >= 0]] = found.logprobs[rows >= 0]
-        return out
-
     def _shortlists(
         self,
-        plans: Sequence[_Plan],
+        plans: Sequence[Plan],
         signals: Sequence[Mapping[str, npt.NDArray[np.float32]]],
         prompts: Sequence[Sequence[int]],
     ) -> list[npt.NDArray[np.int32]]:
@@ -1037,14 +929,14 @@ class Recommender:
         """``prompt`` in tokens, with as much of what was said as the model reads."""
         return self._prompt(self._asked(conversation))
 
-    def _asked(self, conversation: Conversation) -> _Plan:
+    def _asked(self, conversation: Conversation) -> Plan:
         preferences = Preferences()
         if self._strategy.detail != "turns":
             preferences = self._prepare([conversation], None)[0].preferences
         nothing = np.zeros(0, dtype=np.int32)
-        return _Plan(conversation, preferences, (), (), nothing, frozenset())
+        return Plan(conversation, preferences, (), (), nothing, frozenset())
 
-    def _prompt(self, plan: _Plan) -> list[int]:
+    def _prompt(self, plan: Plan) -> list[int]:
         """The prompt of a plan in tokens: as much of what was said and named as the model reads."""
         model = self._scoring()
         room = getattr(model, "max_tokens", MAX_PROMPT) - TITLE_TOKENS
@@ -1061,7 +953,7 @@ class Recommender:
         return model.prompt_ids(self._ask_for_titles(bare, nothing, 0), LIST_PREFIX)
 
     def _ask_for_titles(
-        self, plan: _Plan, messages: Sequence[Message], named: int, k: int = 10
+        self, plan: Plan, messages: Sequence[Message], named: int, k: int = 10
     ) -> tuple[Message, ...]:
         """The messages that ask for a list; of each kind so many of the last things named."""
 
@@ -1100,8 +992,7 @@ class Recommender:
 
         This is the constrained search alone, without the other signals.
         """
-        asked = Conversation.of(conversation)
-        plan = self._plan(asked, self._prepare([asked], None)[0], False)
+        plan = self.plan(conversation)
         ranking = rank_titles(
             self._scoring(), [self._prompt(plan)], self._trie, k, allowed=[plan.rows]
         )[0]
@@ -1109,11 +1000,11 @@ class Recommender:
             zip(self.catalog.items_at(ranking.rows), ranking.logprobs.tolist(), strict=True)
         )
 
-    def _written(self, plans: Sequence[_Plan], k: int) -> list[str]:
+    def _written(self, plans: Sequence[Plan], k: int) -> list[str]:
         prompts = [self._ask_for_titles(p, p.conversation.messages, 8, k) for p in plans]
         return self.model.generate(prompts, max_new_tokens=24 * k)
 
-    def _match(self, plan: _Plan, text: str, k: int) -> Reply:
+    def _match(self, plan: Plan, text: str, k: int) -> Reply:
         """A list that the model wrote, matched back to the catalogue."""
         allowed = {i.id for i in self.catalog.items_at(plan.rows)}
         items: list[Item] = []
@@ -1130,7 +1021,7 @@ class Recommender:
         reply = self._reply(plan, items, scores, k)
         return dataclasses.replace(reply, ungrounded=tuple(ungrounded))
 
-    def _reply(self, plan: _Plan, items: Sequence[Item], scores: Sequence[float], k: int) -> Reply:
+    def _reply(self, plan: Plan, items: Sequence[Item], scores: Sequence[float], k: int) -> Reply:
         p = plan.preferences
         language = p.language
         near_ids = p.similar_to + p.likes
@@ -1139,12 +1030,13 @@ class Recommender:
         for rank, (item, score) in enumerate(zip(items, scores, strict=True), 1):
             met = [w for w in plan.asked if w.met_by(item)]
             missed = [w for w in plan.asked if not w.met_by(item)]
+            nearest = self._signals.nearest(item, near)
             recommendations.append(
                 Recommendation(
                     item,
                     rank,
                     score,
-                    reason(item, p, met, self._nearest(item, near), language, things=self.things),
+                    reason(item, p, met, nearest, language, things=self.things),
                     wish_labels(met, language),
                     wish_labels(missed, language),
                 )
@@ -1161,14 +1053,6 @@ class Recommender:
         )
         confidence = min(1.0, float(np.exp(list(scores)).sum())) if scores else 0.0
         return Reply(text, tuple(recommendations), p, tuple(items), confidence)
-
-    def _nearest(self, item: Item, named: Sequence[Item]) -> Item | None:
-        if not named:
-            return None
-        to_item = self._content.to(self.catalog.rows([item.id]))
-        likeness = to_item[self.catalog.rows([n.id for n in named])]
-        best = int(likeness.argmax())
-        return named[best] if likeness[best] > 0 else None
 
     # -- prose --------------------------------------------------------------------------------
 
@@ -1224,11 +1108,6 @@ def _learned_beside(
         _log.info("the ranker of %s is left out: the catalogue has %d of its %d items", place,
                   known, len(found.ids))  # fmt: skip
     return None
-
-
-def _named(plan: _Plan) -> tuple[str, ...]:
-    """What the user named, by what was understood."""
-    return tuple(dict.fromkeys((*plan.preferences.similar_to, *plan.preferences.likes)))
 
 
 def _sentences(pieces: Iterable[str]) -> Iterator[str]:

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from llmrec.errors import InputError, ModelError
+from llmrec.errors import InputError, ModelError, SchemaError
 from llmrec.models import LanguageModel
-from llmrec.models.endpoint import KEY, Endpoint, SchemaError, misfit
+from llmrec.models.endpoint import KEY, Endpoint, misfit
 from llmrec.models.scripted import simplest
 from llmrec.types import Message
 

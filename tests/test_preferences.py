@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import BY_ID, FILMS, MARK, lexicon, rules, said, understood
 
-from llmrec.errors import InputError, ModelError
+from llmrec.errors import InputError, ModelError, SchemaError
 from llmrec.models.scripted import ScriptedModel
 from llmrec.preferences import LIGHTER_OUT, Lead, Understander
 from llmrec.prompting import understanding_answer
@@ -508,11 +508,12 @@ def test_a_long_life_keeps_its_answers() -> None:
     assert step.understand([first, said("no comedy")])[0] == kept
 
 
-def test_what_a_model_cannot_read_is_left_to_the_rules() -> None:
+@pytest.mark.parametrize("error", [InputError, SchemaError])
+def test_what_a_model_cannot_answer_is_left_to_the_rules(error: type[Exception]) -> None:
     class Short(ScriptedModel):
         def generate(self, prompts: Any, **options: Any) -> list[str]:
             if any("x" * 50 in m.content for p in prompts for m in p):
-                raise InputError("the text has 600 tokens and the model reads 512 at most")
+                raise error("it reads 512 tokens at most, or broke the schema twice")
             return super().generate(prompts, **options)
 
     long = said("a comedy, Nine Queens " + "x" * 50)

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmrec import Catalog, InputError, Item, Message, Recommender
-from llmrec.models.endpoint import Endpoint, SchemaError, misfit
+from llmrec.errors import SchemaError
+from llmrec.models.endpoint import Endpoint, misfit
 from llmrec.models.scripted import ScriptedModel, simplest
 from llmrec.training.pairs import (
     KINDS,

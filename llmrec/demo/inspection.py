@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +18,26 @@ from llmrec.demo.visit import Turn, Visit
 from llmrec.errors import InputError, LLMRecError
 from llmrec.prompting import TITLE_END
 from llmrec.recommender import MODEL_CHOICES, SEARCH_TOKENS
-from llmrec.relaxing import checkable, given_up
 from llmrec.types import Conversation, Item, Message, Preferences, Reply
-from llmrec.wishes import Wish, wishes, without
+from llmrec.wishes import Wish, wishes
 
 if TYPE_CHECKING:
     from llmrec.answering.reading import Case
     from llmrec.lexicon import Marked
-    from llmrec.recommender import Recommender
+    from llmrec.recommender import Event, Recommender
     from llmrec.routing import Route
     from llmrec.trie import TitleTrie
 
-__all__ = ["Filtered", "Inspection", "Inspector", "Searched", "Word", "asked_at", "words_of"]
+__all__ = [
+    "Filtered",
+    "Inspection",
+    "Inspector",
+    "Searched",
+    "Stopped",
+    "Word",
+    "asked_at",
+    "words_of",
+]
 
 MAX_SEARCHED = 50_000  # items of a catalogue whose titles are put into a tree for this alone
 _SHOWN = 5
@@ -97,6 +106,10 @@ class Inspection:
     case: Case | None = None
 
 
+class Stopped(Exception):  # noqa: N818  (it is no error)
+    """A look inside was stopped."""
+
+
 class Inspector:
     """Runs turns again. One for a recommender, as it keeps a tree of the titles."""
 
@@ -108,12 +121,24 @@ class Inspector:
         model, labels = self.recommender.model, self.recommender.catalog.labels
         return title_trie(model, labels, terminator=TITLE_END)  # type: ignore[arg-type]
 
-    def __call__(self, visit: Visit, number: int, k: int = _SHOWN) -> Inspection:
+    def __call__(
+        self,
+        visit: Visit,
+        number: int,
+        k: int = _SHOWN,
+        *,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Inspection:
         """Turn ``number`` of a visit, from 0.
+
+        Parameters
+        ----------
+        stopped: asked between the steps, of the model's words between any two pieces.
 
         Raises
         ------
         LLMRecError: there is no such turn, or it cannot be answered.
+        Stopped: it was stopped.
         """
         turns = visit.turns
         if not 0 <= number < len(turns):
@@ -124,11 +149,12 @@ class Inspector:
         start = time.perf_counter()
         route = rec.route(conversation)
         seconds["route"] = time.perf_counter() - start
+        _go_on(stopped)
         start = time.perf_counter()
-        understood = rec.understander.understand([conversation])[0]
+        understood = rec.understand(conversation)
         seconds["understand"] = time.perf_counter() - start
-        given = _given(turn, understood.preferences)
-        reply, times = self._again(conversation, given, turn.by_hand, k)
+        given = _given(turn, understood)
+        reply, times = self._again(conversation, given, turn.by_hand, k, stopped)
         made = Inspection(
             conversation, rec.understander.marked(conversation), route, reply,
             {**seconds, **times}, len(rec.catalog),
@@ -137,52 +163,49 @@ class Inspector:
             return dataclasses.replace(made, case=rec.answerer.reader.read(conversation))
         if reply.route != "recommend":
             return made
-        return self._narrowed(made, understood.doubtful, turn.by_hand)
+        return self._narrowed(made, given, turn.by_hand, stopped)
 
     def _again(
-        self, conversation: Conversation, given: Preferences | None, repeat: bool, k: int
+        self,
+        conversation: Conversation,
+        given: Preferences | None,
+        repeat: bool,
+        k: int,
+        stopped: Callable[[], bool],
     ) -> tuple[Reply, dict[str, float]]:
         """The reply, and when its parts came."""
         last = start = time.perf_counter()
         times: dict[str, float] = {}
         reply = None
-        events = self.recommender.stream(conversation, k, preferences=given, repeat=repeat)
-        for event in events:
-            now = time.perf_counter()
-            name = {"preferences": "first", "recommendations": "rank"}.get(event.kind)
-            if name:
-                times[name], last = now - last, now
-            if event.kind == "reply":
+        stream = self.recommender.stream(conversation, k, preferences=given, repeat=repeat)
+        with contextlib.closing(cast("Generator[Event, None, None]", stream)) as events:
+            for event in events:
+                now = time.perf_counter()
+                name = {"preferences": "first", "recommendations": "rank"}.get(event.kind)
+                if name:
+                    times[name], last = now - last, now
                 reply = event.reply
+                _go_on(stopped)
         times["words" if times else "answer"] = time.perf_counter() - last
         times["whole"] = time.perf_counter() - start
         assert reply is not None
         return reply, times
 
-    def _narrowed(self, made: Inspection, doubtful: frozenset[str], repeat: bool) -> Inspection:
+    def _narrowed(
+        self, made: Inspection, given: Preferences | None, repeat: bool, stopped: Callable[[], bool]
+    ) -> Inspection:
         """With the candidates after each wish, and the search among the last."""
-        catalog, p = self.recommender.catalog, made.reply.preferences
-        asked, unchecked = checkable(wishes(p), catalog.known)
-        excluded = tuple(sorted(_excluded(self.recommender, made, repeat)))
-        bare = _bare(p, (*asked, *unchecked))
-        fresh = catalog.filter(bare, exclude=excluded)
-        filters = []
-        for n, wish in enumerate(asked, 1):
-            rows = catalog.filter(_bare(p, (*asked[n:], *unchecked)), exclude=excluded)
-            filters.append(Filtered(wish, rows.size))
-        dropped: tuple[Wish, ...] = ()
-        rows = catalog.filter(_bare(p, unchecked), exclude=excluded)
-        if not rows.size and asked:
-            dropped = given_up(catalog, asked, frozenset(excluded), doubtful)
-            rows = catalog.filter(_bare(p, (*dropped, *unchecked)), exclude=excluded)
+        plan = self.recommender.plan(made.conversation, preferences=given, repeat=repeat)
+        fresh, *left = self.recommender.narrowing(plan)
+        _go_on(stopped)
         return dataclasses.replace(
             made,
-            fresh=fresh.size,
-            filters=tuple(filters),
-            dropped=dropped,
-            unchecked=unchecked,
-            candidates=rows.size,
-            searched=self._searched(made.conversation, rows),
+            fresh=fresh,
+            filters=tuple(map(Filtered, plan.asked, left)),
+            dropped=plan.relaxed,
+            unchecked=plan.unchecked,
+            candidates=plan.rows.size,
+            searched=self._searched(made.conversation, plan.rows),
         )
 
     def _searched(self, conversation: Conversation, rows: npt.NDArray[np.int32]) -> Searched | None:
@@ -262,19 +285,6 @@ def _given(turn: Turn, understood: Preferences) -> Preferences | None:
     return None if read else turn.preferences
 
 
-def _bare(preferences: Preferences, dropped: Sequence[Wish]) -> Preferences:
-    for wish in dropped:
-        preferences = without(preferences, wish)
-    return preferences
-
-
-def _excluded(recommender: Recommender, made: Inspection, repeat: bool) -> set[str]:
-    """Ids that are no candidates, as ``Recommender`` leaves them out."""
-    p, conversation = made.reply.preferences, made.conversation
-    out = {*p.seen, *p.dislikes, *conversation.seen, *conversation.disliked}
-    if repeat:
-        return out
-    out |= {*p.likes, *p.similar_to, *conversation.liked, *conversation.mentioned}
-    if recommender.things == "films":
-        out |= {s.values[0] for m in made.marked for s in m.spans if s.kind == "title" and s.values}
-    return out
+def _go_on(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise Stopped

@@ -21,11 +21,11 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from llmrec.errors import InputError, ModelError
+from llmrec.errors import InputError, ModelError, SchemaError
 from llmrec.models.profile import Profile
 from llmrec.types import Message
 
-__all__ = ["KEY", "Endpoint", "SchemaError", "Usage", "misfit"]
+__all__ = ["KEY", "Endpoint", "Usage", "misfit"]
 
 KEY = "LLMREC_API_KEY"
 _T = TypeVar("_T")
@@ -41,10 +41,6 @@ _TOO_LONG = re.compile(
 )
 _NO_FORMAT = re.compile(r"response_format|json_object|json_schema|grammar|schema", re.IGNORECASE)
 _FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*$", re.DOTALL | re.IGNORECASE)
-
-
-class SchemaError(ModelError):
-    """A server gave no answer that meets the schema, twice."""
 
 
 @dataclass(frozen=True)

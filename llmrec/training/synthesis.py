@@ -18,9 +18,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from llmrec.errors import InputError
+from llmrec.errors import InputError, SchemaError
 from llmrec.models.base import LanguageModel
-from llmrec.models.endpoint import SchemaError
 from llmrec.models.profile import Profile
 from llmrec.training.pairs import (
     ASKABLE,
