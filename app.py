@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmrec.demo import Extras, Feedback, build, embedded_contestants, launch_options
+from llmrec.demo import Extras, Feedback, build, launch_options
+from llmrec.demo.rivals import contestants
 from llmrec.errors import LLMRecError
 from llmrec.recommender import Recommender
 
@@ -36,6 +37,11 @@ def make_parser() -> argparse.ArgumentParser:
                         help="keep likes and votes of visitors who agree here")  # fmt: skip
     parser.add_argument("--feedback-dataset", metavar="OWNER/NAME", help="or in a Hub data set")
     parser.add_argument("--no-uploads", action="store_true", help="visitors bring no catalogues")
+    parser.add_argument(
+        "--pictures", action="append", default=[], metavar="HOST",
+        help="show the items' pictures that come from this host; may be given again",
+    )  # fmt: skip
+    parser.add_argument("--list-links", action="store_true", help="a list can be shared by a link")
     parser.add_argument("--quantization", choices=("4bit", "8bit"), help="load the weights so")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=int, default=7860)
@@ -45,17 +51,21 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _extras(options: argparse.Namespace, recommender: Recommender) -> Extras:
     """What the options add to the page."""
-    contestants = {}
-    for name in options.rival:
-        rival = Recommender.from_pretrained(name, quantization=options.quantization)
-        contestants[name] = rival.with_catalog(recommender.catalog)
-    if contestants:
-        contestants = {recommender.model.name: recommender, **contestants}
-    elif options.model is None:
-        contestants = embedded_contestants(recommender)
     kept = options.feedback or options.feedback_dataset
-    feedback = Feedback(options.feedback, options.feedback_dataset) if kept else None
-    return Extras(contestants, options.runs, feedback, not options.no_uploads)
+    return Extras(
+        contestants(
+            recommender,
+            options.rival,
+            source=options.adapter or options.model,
+            embedded=options.model is None,
+            quantization=options.quantization,
+        ),
+        options.runs,
+        Feedback(options.feedback, options.feedback_dataset) if kept else None,
+        not options.no_uploads,
+        tuple(options.pictures),
+        options.list_links,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         extras = _extras(options, recommender)
         app = build(recommender, embedded=options.model is None, extras=extras)
         _, address, public = app.launch(
-            **{**launch_options(), "share": options.share},
+            **{**launch_options(extras), "share": options.share},
             server_name=options.host,
             server_port=options.port,
             prevent_thread_lock=True,

@@ -144,6 +144,17 @@ def score_titles(
     wanted = [
         np.arange(trie.n_rows) if r is None else np.asarray(r) for r in _each(rows, len(prompts))
     ]
+    return model.run(_scored, prompts, trie, wanted, measure, batch_size) if len(prompts) else []
+
+
+def _scored(
+    model: ScoringModel,
+    prompts: Sequence[Sequence[int]],
+    trie: TitleTrie,
+    wanted: Sequence[_Rows],
+    measure: _Measure,
+    batch_size: int,
+) -> list[_Scores]:
     out: list[_Scores] = []
     for at in range(0, len(prompts), batch_size):
         forest = model.prefill_many(prompts[at : at + batch_size])
@@ -202,6 +213,31 @@ def rank_titles(
     few = few if budget is None else min(few, budget)
     measure = _Measure(trie, normalise, baseline)
     opened = [_Candidates.of(trie, rows, measure) for rows in _each(allowed, len(prompts))]
+    if not len(prompts):
+        return []
+    limits = _Limits(k, budget, width, few)
+    return model.run(_ranked, prompts, trie, opened, measure, limits, batch_size)
+
+
+class _Limits(NamedTuple):
+    """Of a search; ``few``: candidates of no more tokens are scored outright."""
+
+    k: int
+    budget: int | None
+    width: int
+    few: int
+
+
+def _ranked(
+    model: ScoringModel,
+    prompts: Sequence[Sequence[int]],
+    trie: TitleTrie,
+    opened: Sequence[_Candidates],
+    measure: _Measure,
+    limits: _Limits,
+    batch_size: int,
+) -> list[Ranking]:
+    k, budget, width, few = limits
     out: list[Ranking] = []
     for at in range(0, len(prompts), batch_size):
         part = opened[at : at + batch_size]

@@ -23,7 +23,7 @@ from llmrec._version import __version__
 from llmrec.errors import HubError, InputError
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 __all__ = ["Kind", "clear_error", "pull", "push_folder", "ready_to_push"]
 
@@ -138,14 +138,15 @@ def push_folder(
     message: str = "",
     revision: str | None = None,
     ignore: Sequence[str] = (),
+    delete: Sequence[str] = (),
     progress: bool = True,
 ) -> str:
     """Put the files of a folder into a repository of the Hub, in one commit; returns its address.
 
     The repository is made where there is none. A reader sees the whole push or nothing of it, and
-    files that the repository has beside those of the folder stay. What was sent is not sent again
-    by the next push, however this one ended. Checkpoints, the state of a training and logs stay at
-    home; the folder is only read.
+    files that the repository has beside those of the folder stay, unless ``delete`` says otherwise.
+    What was sent is not sent again by the next push, however this one ended. Checkpoints, the state
+    of a training and logs stay at home; the folder is only read.
 
     Parameters
     ----------
@@ -154,6 +155,8 @@ def push_folder(
     message: of the commit; "": says which version of llmrec pushed.
     revision: the branch, made where there is none; None: main.
     ignore: patterns of further paths to leave out, as in ``"runs/*"``.
+    delete: patterns of paths, as in ``"llmrec/*"``: what the repository has there and the folder
+        has not is deleted in the same commit; ``.gitattributes``, which is the Hub's own, stays.
     progress: show bars on stderr, and a line where nothing is new.
 
     Raises
@@ -169,7 +172,7 @@ def push_folder(
     token = _login(repo_id, kind)
     _refuse(source, files, token)
     _metadata(source)
-    push = _Push(source, files, repo_id, kind, private, message, revision, token)
+    push = _Push(source, files, repo_id, kind, private, message, revision, tuple(delete), token)
     problem = None
     try:
         with _bars(progress):
@@ -280,6 +283,7 @@ class _Push:
     private: bool | None
     message: str
     revision: str | None
+    delete: tuple[str, ...]
     token: str = field(repr=False)
     done: str = "nothing was sent"
     url: str = ""
@@ -327,10 +331,10 @@ class _Push:
             "the repository is there and has nothing of this push, and what was sent so far is "
             "not sent again"
         )
-        operations = self._operations()
+        additions = self._additions()
         api.preupload_lfs_files(
             self.repo_id,
-            additions=operations,
+            additions=additions,
             repo_type=self.kind,
             revision=self.revision,
             free_memory=False,
@@ -338,19 +342,33 @@ class _Push:
         self.done = "all files were sent, and a reader sees the whole push or nothing of it"
         made = api.create_commit(
             self.repo_id,
-            operations=operations,
+            operations=[*additions, *self._deletions(api)],
             commit_message=self.message or f"Push with llmrec {__version__}",
             repo_type=self.kind,
             revision=self.revision,
         )
         return str(made.oid)
 
-    def _operations(self) -> list[CommitOperationAdd]:
+    def _additions(self) -> list[CommitOperationAdd]:
         from huggingface_hub import CommitOperationAdd
 
         return [
             CommitOperationAdd(path_in_repo=str(path), path_or_fileobj=self.folder / path)
             for path in self.files
+        ]
+
+    def _deletions(self, api: HfApi) -> list[CommitOperationDelete]:
+        from huggingface_hub import CommitOperationDelete
+
+        if not self.delete:
+            return []
+        held = api.list_repo_files(self.repo_id, repo_type=self.kind, revision=self.revision)
+        return [
+            CommitOperationDelete(path_in_repo=path, is_folder=False)
+            for path in held
+            if any(fnmatchcase(path, pattern) for pattern in self.delete)
+            and path != ".gitattributes"
+            and not (self.folder / path).is_file()
         ]
 
     def command(self, left: Sequence[str]) -> str:
@@ -362,6 +380,8 @@ class _Push:
             words.append("--private")
         for pattern in left:
             words += ["--exclude", pattern]
+        for pattern in self.delete:
+            words += ["--delete", pattern]
         return shlex.join(words)
 
 

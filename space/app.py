@@ -8,7 +8,10 @@ where there is no GPU for it, the embedded one answers (LLMREC_ON_CPU=1 loads it
 LLMREC_CATALOG: a catalogue folder, or a data set of the Hub that holds one.
 LLMREC_QUANTIZATION: 4bit or 8bit.
 LLMREC_FEEDBACK_DATASET: a data set of the Hub that keeps what visitors agree to give.
+LLMREC_RIVALS: Hub ids or folders, separated by commas, of models that visitors compare with it.
 LLMREC_RUNS: a folder with evaluation runs to show. LLMREC_UPLOADS=0: visitors bring no catalogues.
+LLMREC_PICTURES: the hosts, separated by commas, from which the items' pictures may be shown.
+LLMREC_LINKS=1: a list can be shared by a link.
 LLMREC_ENDPOINT: the address of a server of models, or a model of Hugging Face's providers, in
 place of LLMREC_MODEL; its key is LLMREC_API_KEY. LLMREC_ENDPOINT_MODEL: which model of the server.
 GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and GRADIO_ROOT_PATH: where the page is served.
@@ -33,11 +36,10 @@ from llmrec.errors import InputError, LLMRecError, ModelError
 if TYPE_CHECKING:
     from llmrec.demo import Extras
     from llmrec.models.base import LanguageModel
+    from llmrec.models.local import LocalModel
     from llmrec.recommender import Recommender
 
 LONGEST_S, SHORTEST_S = 120, 10  # of a loan of ZeroGPU
-# Whoever calls the functions of llmrec.decoding that run the model on titles.
-SCORING = ("llmrec.recommender", "llmrec.routing", "llmrec.demo.inspection")
 _YES, _NO = ("1", "t", "true", "yes"), ("0", "f", "false", "no")
 
 
@@ -55,12 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from llmrec.demo import build, launch_options
 
-        recommender, embedded = load(os.environ, gpu=zero is not None or _has_gpu())
+        gpu = zero is not None or _has_gpu()
+        recommender, embedded = load(os.environ, gpu=gpu)
+        extras = added(os.environ, recommender, embedded=embedded, gpu=gpu)
         if zero is not None:
-            lend(recommender, zero, embedded=embedded)
-        extras = added(os.environ, recommender, embedded=embedded)
+            lend(borrowers(recommender, extras, embedded=embedded), zero)
         page = build(recommender, embedded=embedded, extras=extras)
-        page.launch(**launch_options(), prevent_thread_lock=True, quiet=True)
+        page.launch(**launch_options(extras), prevent_thread_lock=True, quiet=True)
     except (LLMRecError, OSError) as error:
         print(error, file=sys.stderr, flush=True)
         return 1
@@ -85,10 +88,8 @@ def load(settings: Mapping[str, str], *, gpu: bool) -> tuple[Recommender, bool]:
     """
     from llmrec.recommender import Recommender
 
-    given = {k: v.strip() for k, v in settings.items() if k.startswith("LLMREC_") and v.strip()}
-    quantization = given.get("LLMREC_QUANTIZATION")
-    if quantization not in (None, "4bit", "8bit"):
-        raise InputError(f"LLMREC_QUANTIZATION is {quantization!r}: use 4bit or 8bit, or unset it")
+    given = _given(settings)
+    quantization = _quantization(given)
     model: str | LanguageModel | None = given.get("LLMREC_MODEL")
     adapter = given.get("LLMREC_ADAPTER")
     if endpoint := given.get("LLMREC_ENDPOINT"):
@@ -98,7 +99,7 @@ def load(settings: Mapping[str, str], *, gpu: bool) -> tuple[Recommender, bool]:
                 "unset the one or the others"
             )
         model = _server(endpoint, given.get("LLMREC_ENDPOINT_MODEL"))
-    elif (model or adapter) and not gpu and given.get("LLMREC_ON_CPU", "").lower() not in _YES:
+    elif (model or adapter) and not gpu and not _on(given, "LLMREC_ON_CPU"):
         print(
             f"There is no GPU here, so {model or adapter} is not loaded and the embedded model "
             "answers: ask for hardware with a GPU, or set LLMREC_ON_CPU=1 for a model that is "
@@ -108,15 +109,16 @@ def load(settings: Mapping[str, str], *, gpu: bool) -> tuple[Recommender, bool]:
         model = adapter = quantization = None
     if isinstance(model, str) or model is None:
         print(f"Loading {' with '.join(filter(None, (model, adapter))) or 'llmrec'}", flush=True)
+    embedded = model is None and adapter is None
     made = Recommender.from_pretrained(
         model,
         adapter,
         _catalog(given.get("LLMREC_CATALOG")),
-        quantization=cast('Literal["4bit", "8bit"] | None', quantization),
+        quantization=None if embedded else quantization,
+        device="cpu" if embedded else "auto",  # ZeroGPU's is there only while it is borrowed
         grounding="match" if endpoint else "constrained",
         ranker=given.get("LLMREC_RANKER"),
     )
-    embedded = model is None and adapter is None
     if embedded:
         import torch
 
@@ -124,25 +126,60 @@ def load(settings: Mapping[str, str], *, gpu: bool) -> tuple[Recommender, bool]:
     return made, embedded
 
 
-def added(settings: Mapping[str, str], recommender: Recommender, *, embedded: bool) -> Extras:
+def added(
+    settings: Mapping[str, str], recommender: Recommender, *, embedded: bool, gpu: bool
+) -> Extras:
     """What the variables add to the talk.
 
     Raises
     ------
-    LLMRecError: there is no such folder, or no token for the data set.
+    LLMRecError: there is no such folder, no token for the data set, or a rival cannot be loaded.
     """
-    from llmrec.demo import Extras, Feedback, embedded_contestants
+    from llmrec.demo import Extras, Feedback
+    from llmrec.demo.rivals import contestants
 
-    dataset = settings.get("LLMREC_FEEDBACK_DATASET", "").strip()
-    runs = settings.get("LLMREC_RUNS", "").strip()
+    given = _given(settings)
+    runs, dataset = given.get("LLMREC_RUNS"), given.get("LLMREC_FEEDBACK_DATASET")
     if runs and not Path(runs).is_dir():
         raise InputError(f"LLMREC_RUNS is {runs!r}, which is no folder: unset it, or name one")
+    rivals = _listed(given, "LLMREC_RIVALS")
+    if rivals and not gpu and not _on(given, "LLMREC_ON_CPU"):
+        print(
+            f"There is no GPU here, so no rival is loaded ({', '.join(rivals)}): ask for hardware "
+            "with a GPU, or set LLMREC_ON_CPU=1 for models that are small enough",
+            flush=True,
+        )
+        rivals = ()
+    own = None if embedded else given.get("LLMREC_ADAPTER", given.get("LLMREC_MODEL"))
     return Extras(
-        embedded_contestants(recommender) if embedded else None,
+        contestants(
+            recommender, rivals, source=own, embedded=embedded, quantization=_quantization(given)
+        ),
         Path(runs) if runs else None,
         Feedback(None, dataset) if dataset else None,
-        settings.get("LLMREC_UPLOADS", "1").strip().lower() not in _NO,
+        given.get("LLMREC_UPLOADS", "1").lower() not in _NO,
+        _listed(given, "LLMREC_PICTURES"),
+        _on(given, "LLMREC_LINKS"),
     )
+
+
+def _given(settings: Mapping[str, str]) -> dict[str, str]:
+    return {k: v.strip() for k, v in settings.items() if k.startswith("LLMREC_") and v.strip()}
+
+
+def _on(given: Mapping[str, str], name: str) -> bool:
+    return given.get(name, "").lower() in _YES
+
+
+def _listed(given: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in given.get(name, "").split(",") if part.strip())
+
+
+def _quantization(given: Mapping[str, str]) -> Literal["4bit", "8bit"] | None:
+    asked = given.get("LLMREC_QUANTIZATION")
+    if asked not in (None, "4bit", "8bit"):
+        raise InputError(f"LLMREC_QUANTIZATION is {asked!r}: use 4bit or 8bit, or unset it")
+    return cast('Literal["4bit", "8bit"] | None', asked)
 
 
 def lender(settings: Mapping[str, str]) -> Callable[..., Any] | None:
@@ -152,45 +189,40 @@ def lender(settings: Mapping[str, str]) -> Callable[..., Any] | None:
     return cast("Callable[..., Any]", importlib.import_module("spaces").GPU)
 
 
-def lend(recommender: Recommender, gpu: Callable[..., Any], *, embedded: bool) -> None:
-    """Let whatever runs the model do so in a process that ZeroGPU lends a GPU for some seconds.
+def borrowers(recommender: Recommender, extras: Extras, *, embedded: bool) -> list[LocalModel]:
+    """The models of this process that need a GPU: servers and the embedded one need none."""
+    from llmrec.models.local import LocalModel
 
-    The process is a fork, and arguments and results go through pickles. So the seam is where the
-    model runs alone: what it writes, and the scores of titles. The catalogue stays in the process
-    that opened it, because LanceDB does not survive a fork.
+    everyone = (recommender, *(extras.contestants or {}).values())
+    models = {id(r.model): r.model for r in everyone}
+    if embedded:
+        del models[id(recommender.model)]
+    return [m for m in models.values() if isinstance(m, LocalModel)]
+
+
+def lend(models: Sequence[Any], gpu: Callable[..., Any]) -> None:
+    """Let models run in a process that ZeroGPU lends a GPU for some seconds, whenever they do.
+
+    The process is a fork, and arguments and results go through pickles. So the seam is where a
+    model runs alone: what it writes, and its tasks. The catalogue stays in the process that opened
+    it, because LanceDB does not survive a fork.
     """
-    model: Any = recommender.model
-    if embedded or not hasattr(model, "runner"):
+    if not models:
         gpu(duration=SHORTEST_S)(_nothing)  # ZeroGPU ends a Space that never borrows
-        print(f"{model.name} needs no GPU here: none is borrowed", flush=True)
+        print("No model needs a GPU here: none is borrowed", flush=True)
         return
     import torch
 
     torch.set_num_threads(1)  # threads of OpenMP do not survive a fork either
-    gigabytes = sum(p.numel() * p.element_size() for p in model.model.parameters()) / 2**30
-    model.generate = _clearly(
-        gpu(duration=functools.partial(_writing_s, gigabytes))(_task(model.generate))
-    )
-    model.stream = _piecewise(
-        gpu(duration=functools.partial(_writing_s, gigabytes))(_stream(model.stream))
-    )
-    for module in map(importlib.import_module, SCORING):
-        for name in ("rank_titles", "score_titles"):
-            if hasattr(module, name):
-                setattr(module, name, _lent(getattr(module, name), model, gpu, gigabytes))
-
-
-def _lent(search: Callable[..., Any], model: Any, gpu: Callable[..., Any], gb: float) -> Any:
-    """A function of ``decoding`` that runs ``model`` on the GPU, and others as ever."""
-    far = _clearly(
-        gpu(duration=functools.partial(_scoring_s, gb))(_task(functools.partial(search, model)))
-    )
-
-    @functools.wraps(search)
-    def call(asked: Any, *args: Any, **options: Any) -> Any:
-        return far(*args, **options) if asked is model else search(asked, *args, **options)
-
-    return call
+    # The weights of all go there, whichever of them runs.
+    weights = [p for m in models for p in m.model.parameters()]
+    gigabytes = sum(p.numel() * p.element_size() for p in weights) / 2**30
+    writing = gpu(duration=functools.partial(_writing_s, gigabytes))
+    running = gpu(duration=functools.partial(_running_s, gigabytes))
+    for model in models:
+        model.generate = _clearly(writing(_task(model.generate)))
+        model.stream = _piecewise(writing(_stream(model.stream)))
+        model.run = _clearly(running(_task(model.run)))
 
 
 def seconds(gigabytes: float, read: int = 0, written: int = 0) -> int:
@@ -211,25 +243,34 @@ def _writing_s(gigabytes: float, /, prompts: Any, *_: Any, **options: Any) -> in
     return seconds(gigabytes, len(said) // 3, count * int(options.get("max_new_tokens", 256)))
 
 
-def _scoring_s(gigabytes: float, /, prompts: Any, trie: Any, *_: Any, **__: Any) -> int:
+def _running_s(gigabytes: float, /, _: Any, prompts: Any, trie: Any, *__: Any) -> int:
     # What of the trie is open is known inside only: a bound that holds for all of a small one.
     return seconds(gigabytes, sum(map(len, prompts)) + len(prompts) * min(trie.n_leaves, 5000))
 
 
 def _task(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A plain function, which ``spaces`` looks up by itself."""
+    """A plain function, which ``spaces`` looks up by itself.
+
+    What the model refuses is given back: of an error, ``spaces`` says hardly more than its name.
+    """
 
     def task(*args: Any, **options: Any) -> Any:
-        return method(*args, **options)
+        try:
+            return method(*args, **options)
+        except (InputError, ModelError) as error:
+            return error
 
     return task
 
 
-def _stream(method: Callable[..., Iterator[str]]) -> Callable[..., Iterator[str]]:
+def _stream(method: Callable[..., Iterator[str]]) -> Callable[..., Iterator[Any]]:
     """The same of a generator, by which ``spaces`` tells that pieces are to be sent."""
 
-    def task(*args: Any, **options: Any) -> Iterator[str]:
-        yield from method(*args, **options)
+    def task(*args: Any, **options: Any) -> Iterator[Any]:
+        try:
+            yield from method(*args, **options)
+        except (InputError, ModelError) as error:
+            yield error
 
     return task
 
@@ -237,17 +278,25 @@ def _stream(method: Callable[..., Iterator[str]]) -> Callable[..., Iterator[str]
 def _clearly(far: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
         try:
-            return far(*args, **options)
+            found = far(*args, **options)
         except Exception as error:  # of spaces: no quota, no GPU, or an error of the task
             raise _refused(error) from None
+        if isinstance(found, LLMRecError):
+            raise found
+        return found
 
     return call
 
 
-def _piecewise(far: Callable[..., Iterator[str]]) -> Callable[..., Iterator[str]]:
+def _piecewise(far: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[str]]:
     def call(*args: Any, **options: Any) -> Iterator[str]:
         try:
-            yield from far(*args, **options)
+            for piece in far(*args, **options):
+                if isinstance(piece, LLMRecError):
+                    raise piece
+                yield piece
+        except LLMRecError:
+            raise
         except Exception as error:
             raise _refused(error) from None
 

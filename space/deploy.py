@@ -4,8 +4,9 @@
     python space/deploy.py me/films --hardware zero-a10g --model google/gemma-2-2b-it
 
 Run it as often as you like: what the Space has already is not sent again, and what the command no
-longer names (model, adapter, catalogue) is taken away. A model or adapter is an id on the Hub, a
-catalogue a folder of this machine or a data set. --dry-run writes the files and asks nobody.
+longer names (model, adapter, rivals, catalogue) is taken away. A model, adapter or rival is an id
+on the Hub, a catalogue a folder of this machine or a data set. --dry-run writes the files and asks
+nobody.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from llmrec.demo.rivals import rival_names
 from llmrec.errors import HubError, InputError, LLMRecError
 from llmrec.folders import replacing
 from llmrec.hub import clear_error, push_folder, ready_to_push
+from llmrec.models.loading import EMBEDDED_NAME
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -37,7 +40,13 @@ ROOT = HERE.parent
 POLL_S = 3.0
 CATALOG = "catalog"  # the folder of the Space that holds one
 STAGED = ("README.md", "app.py", "requirements.txt", "LICENSE", "llmrec", CATALOG)
-_OURS = ("LLMREC_MODEL", "LLMREC_ADAPTER", "LLMREC_CATALOG")
+_OURS = {  # the option of each
+    "LLMREC_MODEL": "--model",
+    "LLMREC_ADAPTER": "--adapter",
+    "LLMREC_RIVALS": "--rival",
+    "LLMREC_CATALOG": "--catalog",
+}
+_NO_GPU = ("", "cpu-basic", "cpu-upgrade")
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY|CREDENTIAL", re.IGNORECASE)
@@ -62,6 +71,7 @@ class Plan:
     hardware: str = ""
     model: str = ""
     adapter: str = ""
+    rivals: tuple[str, ...] = ()
     catalog: str = ""
     private: bool = False
     named: Mapping[str, str] = field(default_factory=dict)
@@ -71,8 +81,15 @@ class Plan:
     def variables(self) -> dict[str, str]:
         """All variables of the Space that this plan sets."""
         catalog = CATALOG if self.catalog and Path(self.catalog).is_dir() else self.catalog
-        given = zip(_OURS, (self.model, self.adapter, catalog), strict=True)
+        values = (self.model, self.adapter, ",".join(self.rivals), catalog)
+        given = zip(_OURS, values, strict=True)
         return {**{k: v for k, v in given if v}, **self.named}
+
+    @property
+    def models(self) -> list[str]:
+        """All that the Space fetches of the Hub, each once."""
+        named = (self.model, self.adapter, *self.rivals)
+        return list(dict.fromkeys(m for m in named if m and m != EMBEDDED_NAME))
 
 
 def plan_of(options: argparse.Namespace, environment: Mapping[str, str]) -> Plan:
@@ -83,13 +100,14 @@ def plan_of(options: argparse.Namespace, environment: Mapping[str, str]) -> Plan
     InputError: a name, an id, the hardware, a variable or a secret cannot be used.
     """
     _check_hardware(options.hardware)
-    for what in ("model", "adapter"):
-        value = getattr(options, what)
+    named_models = [("model", options.model), ("adapter", options.adapter)]
+    for what, value in named_models + [("rival", r) for r in options.rival]:
         if value and (Path(value).is_dir() or not _HUB_ID.fullmatch(value)):
             raise InputError(
                 f"--{what} is {value!r}, which a Space cannot read: push it to the Hub, "
                 "and give its id (owner/name)"
             )
+    rival_names(options.rival, [options.adapter or options.model or EMBEDDED_NAME])
     if options.catalog:
         _check_catalog(options.catalog)
     named: dict[str, str] = {}
@@ -98,8 +116,7 @@ def plan_of(options: argparse.Namespace, environment: Mapping[str, str]) -> Plan
         if not equals or not _NAME.fullmatch(name):
             raise InputError(f"--variable is {pair!r}: give NAME=VALUE")
         if name in _OURS:
-            flag = name.removeprefix("LLMREC_").lower()
-            raise InputError(f"--variable {name} has an option of its own: use --{flag}")
+            raise InputError(f"--variable {name} has an option of its own: use {_OURS[name]}")
         if _SECRET_NAME.search(name) or _SECRET_VALUE.search(value):
             raise InputError(
                 f"--variable {name} looks like a secret, and everyone can read variables: put the "
@@ -122,6 +139,7 @@ def plan_of(options: argparse.Namespace, environment: Mapping[str, str]) -> Plan
         options.hardware,
         options.model,
         options.adapter,
+        tuple(options.rival),
         options.catalog,
         options.private,
         named,
@@ -179,7 +197,7 @@ def _write_requirements(plan: Plan, file: Path) -> None:
         for line in config["options.extras_require"]["train"].split("\n")
         if line
     }
-    wanted = ["peft"] if plan.model or plan.adapter else []  # a model may be an adapter alone
+    wanted = ["peft"] if plan.models else []  # any of them may be an adapter alone
     if "LLMREC_QUANTIZATION" in plan.named:
         wanted += ["accelerate", "bitsandbytes"]
     lines = [(HERE / "requirements.txt").read_text(encoding="utf-8").rstrip()]
@@ -191,14 +209,13 @@ def _write_card(plan: Plan, file: Path) -> None:
 
     shutil.copyfile(HERE / "README.md", file)
     data = dict(metadata_load(file) or {})
-    models = [m for m in (plan.model, plan.adapter) if m]
-    data["models"] = data["preload_from_hub"] = models
+    data["models"], data["preload_from_hub"] = plan.models, plan.models
     data["datasets"] = (
         [plan.catalog] if plan.variables.get("LLMREC_CATALOG") == plan.catalog else []
     )
     if plan.hardware:
         data["suggested_hardware"] = plan.hardware
-    if models:
+    if plan.models:
         data["startup_duration_timeout"] = "1h"  # weights take their time
     metadata_save(file, {k: v for k, v in data.items() if v != []})
 
@@ -245,7 +262,6 @@ def deploy(plan: Plan, wait_s: float) -> bool:
         folder.mkdir()
         stage(plan, folder)
         asked.push(folder)
-        asked.tidy({p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()})
     print(f"{plan.repo_id} is up to date: {address}", flush=True)
     return wait(asked, address, wait_s) if wait_s > 0 else True
 
@@ -315,29 +331,21 @@ class _Asked:
         print(f"{kind} {name} {done}", flush=True)
 
     def push(self, folder: Path) -> None:
-        """The files, in one commit, or in none where the Space has them all."""
+        """The files, in one commit, or in none where the Space has them all and no others of ours.
+
+        What an older llmrec or another catalogue has left goes; what the owner put there stays.
+        """
         try:
-            push_folder(folder, self.plan.repo_id, kind="space", progress=False)
+            push_folder(
+                folder,
+                self.plan.repo_id,
+                kind="space",
+                delete=("llmrec/*", f"{CATALOG}/*"),
+                progress=False,
+            )
         except HubError as error:  # it names the folder, which is gone when this is read
             said = str(error).partition(", and nothing in ")[0].replace(str(folder), "the page")
             raise HubError(f"{said}; to finish, run the same command again") from None
-
-    def tidy(self, staged: set[str]) -> None:
-        """Take files away that an older llmrec, or another catalogue, has left in the Space."""
-        api, repo_id = self.api, self.plan.repo_id
-        held = self("files were not read", lambda: api.list_repo_files(repo_id, repo_type="space"))
-        owned = ("llmrec/", f"{CATALOG}/")
-        stale = [name for name in held if name.startswith(owned) and name not in staged]
-        if stale:
-            self(
-                f"{len(stale)} files of before were not taken away",
-                lambda: api.delete_files(
-                    repo_id,
-                    stale,
-                    repo_type="space",
-                    commit_message="Take away what is no longer used",
-                ),
-            )
 
 
 def wait(asked: _Asked, address: str, limit_s: float) -> bool:
@@ -399,6 +407,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--hardware", default="", help="as t4-small, or zero-a10g for ZeroGPU")
     parser.add_argument("--model", default="", help="a model of the Hub; else the embedded one")
     parser.add_argument("--adapter", default="", help="a LoRA adapter of the Hub for it")
+    parser.add_argument(
+        "--rival", action="append", default=[], metavar="MODEL",
+        help="another model of the Hub that visitors compare with it; may be given again",
+    )  # fmt: skip
     parser.add_argument("--catalog", default="", help="a catalogue folder, or a data set")
     parser.add_argument("--private", action="store_true", help="only its owners see the Space")
     parser.add_argument(
@@ -419,6 +431,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     try:
         plan = plan_of(options, os.environ)
+        if plan.models and plan.hardware in _NO_GPU and "LLMREC_ON_CPU" not in plan.named:
+            print(
+                "where the Space has no GPU the embedded model answers, and no other is loaded: "
+                "--hardware asks for one, --variable LLMREC_ON_CPU=1 loads them all the same"
+            )
         if options.dry_run is None:
             return 0 if deploy(plan, options.wait) else 1
         with suppress(HubError):  # a dry run needs a good name, and no token

@@ -210,6 +210,13 @@ class LoopbackHub:
         files = repo.commits[repo.branches[revision]]
         return {p: f.data for p, f in sorted(files.items()) if p != ".gitattributes"}
 
+    def put(self, repo_id: str, files: Mapping[str, bytes], kind: str = "model") -> str:
+        """A commit of small files by somebody else; its name."""
+        repo = self.repos[kind, repo_id]
+        tree = repo.commits[repo.branches["main"]]
+        added = {path: _File(data, False) for path, data in files.items()}
+        return repo.commit("main", {**tree, **added}, "by somebody else")
+
     def lfs_paths(self, repo_id: str, kind: str = "model") -> set[str]:
         """Which files of a repository are stored as LFS."""
         repo = self.repos[kind, repo_id]
@@ -451,6 +458,10 @@ class _Handler(BaseHTTPRequestHandler):
                 if value["oid"] not in self.hub.blobs:
                     raise _Refusal(400, f"the content of {value['path']} was not uploaded")
                 tree[value["path"]] = _File(self.hub.blobs[value["oid"]], True)
+            elif operation["key"] == "deletedFile":
+                if tree.pop(value["path"], None) is None:
+                    gone = f"{value['path']} is not there to be deleted"
+                    raise _Refusal(404, gone, X_Error_Code="EntryNotFound")
             else:
                 raise _Refusal(400, f"{operation['key']} is not known here")
         sha = repo.commit(rev, tree, message)

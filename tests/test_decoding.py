@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import pickle
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,55 @@ def test_unusable_options(options: dict[str, Any], message: str) -> None:
     trie = title_trie(model, ["Heat", "Alien"])
     with pytest.raises(InputError, match=re.escape(message)):
         rank_titles(model, [[1]], trie, **{"k": 3, **options})
+
+
+class Elsewhere(ScriptedModel):
+    """A model in another place: what it is asked and what it says go through pickles."""
+
+    tasks = 0
+    inside = False
+
+    def run(self, task: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        self.tasks += 1
+        self.inside = True
+        task, args, options = pickle.loads(pickle.dumps((task, args, options)))
+        found = task(self, *args, **options)
+        self.inside = False
+        return pickle.loads(pickle.dumps(found))
+
+    def prefill_many(self, prompts: Sequence[Sequence[int]]) -> Any:
+        assert self.inside
+        return super().prefill_many(prompts)
+
+
+@pytest.mark.parametrize("normalise", ["none", "length", "pmi"])
+@pytest.mark.parametrize("below", [None, 0])
+def test_a_model_may_stand_in_another_process(normalise: Normalise, below: int | None) -> None:
+    here, there = ScriptedModel(seed=4), Elsewhere(seed=4)
+    trie = title_trie(there, [f"Film {n}" for n in range(30)])
+    prompts = [here.encode("films:"), here.encode("more films:")]
+    baseline = score_titles(here, [here.encode("-")], trie)[0] if normalise == "pmi" else None
+    by: dict[str, Any] = {"normalise": normalise, "baseline": baseline, "batch_size": 1}
+    allowed = [np.arange(5, 25), None]
+    for mine, own in zip(
+        score_titles(there, prompts, trie, allowed, **by),
+        score_titles(here, prompts, trie, allowed, **by),
+        strict=True,
+    ):
+        assert mine.tolist() == own.tolist()
+    for found, right in zip(
+        rank_titles(there, prompts, trie, 4, allowed=allowed, score_all_below=below, **by),
+        rank_titles(here, prompts, trie, 4, allowed=allowed, score_all_below=below, **by),
+        strict=True,
+    ):
+        assert found.rows.tolist() == right.rows.tolist()
+        assert found.scores.tolist() == right.scores.tolist()
+        assert (found.exact, found.forwards) == (right.exact, right.forwards)
+    assert there.tasks == 2
+    assert rank_titles(there, [], trie, 4) == score_titles(there, [], trie) == []
+    with pytest.raises(InputError, match="k is 0"):
+        rank_titles(there, prompts, trie, 0)
+    assert there.tasks == 2  # what needs no model, or cannot be done, is known before
 
 
 class Counting(ScriptedModel):

@@ -73,7 +73,7 @@ PUSHED = (
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in PUSHED}
+    return {name: (folder / name).read_bytes() for name in PUSHED if (folder / name).exists()}
 
 
 def digest(folder: Path) -> str:
@@ -150,6 +150,50 @@ def test_what_is_new_is_pushed_and_the_rest_stays(
     assert hub.tree("me/name", revision="v2") == hub.tree("me/name")
     assert len(hub.stored) == 2  # three pushes and two repositories share the same blobs
     assert "no new commit" in stderr
+
+
+def test_what_the_folder_no_longer_has_goes_in_the_same_commit(
+    hub: LoopbackHub, folder: Path, tmp_path: Path
+) -> None:
+    said("attempt(push_folder, sys.argv[1], 'me/name')", hub, tmp_path / "home", str(folder))
+    others = {"more/theirs.txt": b"x", "extra/deep/theirs.txt": b"x", "training_args.bin": b"old"}
+    hub.put("me/name", {**others, "extras.md": b"x"})
+    (folder / "more/second.safetensors").unlink()
+    (folder / "README.md").write_text("---\nlicense: mit\n---\nNew", encoding="utf-8")
+    code = """
+    folder, delete = sys.argv[1], ["more/*", "extra/*", "*.bin", ".git*"]
+    for message in ("Less", "Again"):
+        attempt(push_folder, folder, "me/name", message=message, delete=delete)
+    """
+    before = digest(folder)
+    hub.fault("commit", lose=True)  # the second try finds nothing left to delete
+    answers, stderr = said(dedent(code), hub, tmp_path / "home", str(folder))
+    assert answers == [f"{hub.url}/me/name"] * 2
+    assert hub.commits("me/name")[2:] == ["by somebody else", "Less"]
+    assert "no new commit" in stderr
+    # What stays at home is in the folder, so its older self stays too.
+    more = {"extras.md": b"x", "training_args.bin": b"old"}
+    assert hub.tree("me/name") == {**contents(folder), **more}
+    repo = hub.repos["model", "me/name"]
+    assert ".gitattributes" in repo.commits[repo.branches["main"]]
+    assert digest(folder) == before
+
+
+def test_a_push_that_deletes_says_how_to_finish(
+    hub: LoopbackHub, folder: Path, tmp_path: Path
+) -> None:
+    said("attempt(push_folder, sys.argv[1], 'me/name')", hub, tmp_path / "home", str(folder))
+    hub.put("me/name", {"more/old.txt": b"x"})
+    hub.fault("commit", status=403)
+    code = "attempt(push_folder, sys.argv[1], 'me/name', delete=['more/*', 'x y/*'])"
+    (problem,), _ = said(code, hub, tmp_path / "home", str(folder))
+    assert "more/old.txt" in hub.tree("me/name")
+    words = shlex.split(problem.partition("run the same command again, or: ")[2])
+    assert words[-4:] == ["--delete", "more/*", "--delete", "x y/*"]
+    hf = Path(sys.executable).with_name("hf")
+    environment = client_env(hub, tmp_path / "home")
+    subprocess.run([hf, *words[1:]], check=True, env=environment, capture_output=True)
+    assert hub.tree("me/name") == contents(folder)
 
 
 def test_a_pull_brings_no_pickles(hub: LoopbackHub, folder: Path, tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import inspect
 import json
 import os
+import pickle
 import re
 import socket
 import subprocess
@@ -26,7 +27,11 @@ import pytest
 from huggingface_hub import SpaceHardware, metadata_load
 
 from llmrec.catalog import Catalog
+from llmrec.decoding import score_titles, title_trie
+from llmrec.demo import Extras, embedded_contestants
 from llmrec.errors import InputError, ModelError
+from llmrec.models.endpoint import Endpoint
+from llmrec.models.local import EMBEDDED
 from llmrec.recommender import Recommender
 from llmrec.types import Message
 from space import app, deploy
@@ -193,17 +198,20 @@ def test_a_dry_run_asks_nobody_and_can_be_repeated(
     target = tmp_path / "out"
     words = ["me/films", "--dry-run", str(target), "--hardware", "t4-small", "--model", "a/b"]
     words += ["--adapter", "c/d", "--catalog", str(catalog), "--secret", "FILMS_KEY"]
-    words += ["--variable", "LLMREC_QUANTIZATION=4bit"]
+    words += ["--variable", "LLMREC_QUANTIZATION=4bit", "--rival", "a/b", "--rival", "e/f"]
     assert deploy.main(words) == deploy.main(words) == 0
     said = capsys.readouterr()
     assert "variable LLMREC_CATALOG=catalog\n" in said.out
+    assert "variable LLMREC_RIVALS=a/b,e/f\n" in said.out
     assert "secret FILMS_KEY, from the environment" in said.out
+    assert "has no GPU" not in said.out
     assert "very-secret-value" not in said.out + said.err
     assert not [p for p in target.rglob("*") if p.is_file() and b"very-secret" in p.read_bytes()]
     card = metadata_load(target / "README.md")
     assert card is not None
-    assert card["models"] == card["preload_from_hub"] == ["a/b", "c/d"]
+    assert card["models"] == card["preload_from_hub"] == ["a/b", "c/d", "e/f"]
     assert card["suggested_hardware"] == "t4-small"
+    assert "&id" not in (target / "README.md").read_text()  # plain lists, no anchors
     assert "datasets" not in card
     assert len(Catalog.open(target / "catalog")) == 5
     more = requirements((target / "requirements.txt").read_text())
@@ -216,8 +224,10 @@ def test_a_dry_run_leaves_other_folders_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    assert deploy.main(["me/films", "--dry-run", str(tmp_path)]) == 1
-    assert "holds other files" in capsys.readouterr().err
+    assert deploy.main(["me/films", "--model", "a/b", "--dry-run", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert "holds other files" in said.err
+    assert said.out.startswith("where the Space has no GPU the embedded model answers")
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
@@ -233,6 +243,11 @@ def test_a_dry_run_leaves_other_folders_alone(
         (["me/films", "--catalog", "nowhere"], "a data set of the Hub (owner/name)"),
         (["me/films", "--variable", "WITHOUT"], "give NAME=VALUE"),
         (["me/films", "--variable", "LLMREC_MODEL=a/b"], "use --model"),
+        (["me/films", "--variable", "LLMREC_RIVALS=a/b"], "use --rival"),
+        (["me/films", "--rival", "runs/my/model"], "push it to the Hub"),
+        (["me/films", "--rival", "a/b", "--rival", "a/b"], "two rivals are called a/b"),
+        (["me/films", "--model", "a/b", "--rival", "a/b"], "is the model of the page itself"),
+        (["me/films", "--rival", "llmrec-embedded"], "is the model of the page itself"),
         (["me/films", "--variable", "LLMREC_API_KEY=x"], "use --secret LLMREC_API_KEY"),
         (["me/films", "--variable", "X=hf_" + "a" * 30], "use --secret X"),
         (["me/films", "--secret", "hf-the value itself"], "never the value"),
@@ -361,7 +376,7 @@ def test_on_zero_gpu_the_embedded_model_borrows_none(
     command, env = zero
     with started(command, tmp_path, **{**env, "LLMREC_MODEL": ""}) as (address, log):
         assert titles(address) == expected
-        assert "needs no GPU here" in log.read_text()
+        assert "none is borrowed" in log.read_text()
     assert not (tmp_path / "loans").exists()
 
 
@@ -375,26 +390,22 @@ class _Borrowed:
         def decorate(task: Any) -> Any:
             def call(*args: Any, **options: Any) -> Any:
                 self.asked.append(duration(*args, **options))
-                return task(*args, **options)
+                args, options = pickle.loads(pickle.dumps((args, options)))
+                found = task(*args, **options)
+                return found if inspect.isgenerator(found) else pickle.loads(pickle.dumps(found))
 
             return call
 
         return decorate
 
 
-def test_what_a_model_writes_is_lent_a_gpu_for_as_long_as_it_takes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for module in map(importlib.import_module, app.SCORING):  # given back after the test
-        for name in ("rank_titles", "score_titles"):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, getattr(module, name))
+def test_what_a_model_does_is_lent_a_gpu_for_as_long_as_it_takes() -> None:
     recommender, other = Recommender.from_pretrained(), Recommender.from_pretrained()
     model: Any = recommender.model
     prompt = (Message("user", "hello"),)
     plain = model.generate([prompt], max_new_tokens=4), list(model.stream(prompt, max_new_tokens=4))
     loan = _Borrowed()
-    app.lend(recommender, loan, embedded=False)
+    app.lend([model], loan)
     assert model.generate([prompt], max_new_tokens=4) == plain[0]
     assert list(model.stream(prompt, max_new_tokens=4)) == plain[1]
     model.generate([prompt] * 4, max_new_tokens=400)
@@ -406,14 +417,54 @@ def test_what_a_model_writes_is_lent_a_gpu_for_as_long_as_it_takes(
     assert len(loan.asked) > before
 
 
-def test_every_use_of_the_scores_of_titles_is_lent() -> None:
+def test_what_a_lent_model_refuses_is_said_in_its_own_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model: Any = Recommender.from_pretrained().model
+    long = (Message("user", "hello " * 9000),)
+    app.lend([model], _Borrowed())
+    for refused in (
+        lambda: model.generate([long]),
+        lambda: list(model.stream(long)),
+        lambda: score_titles(model, [[5] * 9000], title_trie(model, ["Heat"])),
+    ):
+        with pytest.raises(InputError, match="tokens"):
+            refused()
+    assert "ZeroGPU" not in capsys.readouterr().err
+
+    def broken(*, duration: Any) -> Any:
+        return lambda task: lambda *args, **options: 1 / 0
+
+    app.lend([model], broken)
+    for asked in (lambda: model.generate([long]), lambda: list(model.stream(long))):
+        with pytest.raises(
+            ModelError, match=r"no GPU did the work \(division by zero\): try again"
+        ):
+            asked()
+    assert capsys.readouterr().err == "ZeroGPU: division by zero\n" * 2
+
+
+def test_who_borrows_a_gpu(recommender: Recommender, capsys: pytest.CaptureFixture[str]) -> None:
+    alone = Extras({"a": recommender, "b": Recommender(recommender.model, recommender.catalog)})
+    rival = Recommender.from_pretrained()
+    both = Extras({"own": recommender, "rival": rival})
+    assert app.borrowers(recommender, alone, embedded=True) == []
+    assert app.borrowers(recommender, alone, embedded=False) == [recommender.model]
+    assert app.borrowers(recommender, both, embedded=True) == [rival.model]
+    assert app.borrowers(recommender, both, embedded=False) == [recommender.model, rival.model]
+    server = Endpoint("http://127.0.0.1:1/v1", model="x")
+    served = Recommender(server, recommender.catalog, grounding="match")
+    assert app.borrowers(served, Extras(), embedded=False) == []
+    app.lend([], _Borrowed())
+    assert "none is borrowed" in capsys.readouterr().out
+
+
+def test_models_are_run_by_what_can_be_lent_only() -> None:
+    parts = [p for p in (ROOT / "llmrec").rglob("*.py") if p.parent.name != "models"]
     users = {
-        ".".join(p.relative_to(ROOT).with_suffix("").parts)
-        for p in (ROOT / "llmrec").rglob("*.py")
-        if re.search(r"^from llmrec\.decoding import .*_titles", p.read_text(), re.MULTILINE)
+        p.name for p in parts if re.search(r"\.(prefill|prefill_many|runner)\b", p.read_text())
     }
-    # The page runs no evaluation.
-    assert {u for u in users if not u.startswith("llmrec.evaluation.")} == {*app.SCORING}
+    assert users == {"decoding.py"}  # where a test says that it is done in tasks
 
 
 def test_the_settings_of_a_space(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -426,6 +477,8 @@ def test_the_settings_of_a_space(capsys: pytest.CaptureFixture[str], tmp_path: P
     made, embedded = app.load({**there, "LLMREC_ENDPOINT_MODEL": "served"}, gpu=False)
     assert (embedded, made.grounding, made.model.name) == (False, "match", "served")
     assert len(made.catalog) == 7
+    made, embedded = app.load({"LLMREC_QUANTIZATION": "4bit"}, gpu=True)  # of rivals alone
+    assert (embedded, str(made.model.model.device)) == (True, "cpu")  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="unset the one or the others"):
         app.load({**there, "LLMREC_MODEL": "a/b"}, gpu=True)
     with pytest.raises(InputError, match="LLMREC_QUANTIZATION is '2bit'"):
@@ -437,17 +490,37 @@ def test_the_settings_of_a_space(capsys: pytest.CaptureFixture[str], tmp_path: P
 def test_what_a_space_adds_to_the_talk(
     recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = app.added({}, recommender, embedded=True)
+    plain = app.added({}, recommender, embedded=True, gpu=False)
     assert (plain.runs, plain.feedback, plain.uploads) == (None, None, True)
+    assert (plain.pictures, plain.links) == ((), False)
     assert plain.contestants is not None
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     named = {"LLMREC_RUNS": str(tmp_path), "LLMREC_UPLOADS": "0"}
-    more = app.added({**named, "LLMREC_FEEDBACK_DATASET": "me/said"}, recommender, embedded=False)
+    named |= {"LLMREC_PICTURES": "a.example, *.b.example,", "LLMREC_LINKS": "1"}
+    named |= {"LLMREC_FEEDBACK_DATASET": "me/said"}
+    more = app.added(named, recommender, embedded=False, gpu=False)
     assert (more.contestants, more.runs, more.uploads) == (None, tmp_path, False)
+    assert (more.pictures, more.links) == (("a.example", "*.b.example"), True)
     assert more.feedback is not None
     assert more.feedback.dataset == "me/said"
     with pytest.raises(InputError, match="which is no folder"):
-        app.added({"LLMREC_RUNS": "nowhere"}, recommender, embedded=True)
+        app.added({"LLMREC_RUNS": "nowhere"}, recommender, embedded=True, gpu=False)
+
+
+def test_the_rivals_of_a_space(
+    recommender: Recommender, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rivals = {"LLMREC_RIVALS": f"{EMBEDDED}, "}
+    found = app.added({**rivals, "LLMREC_ON_CPU": "1"}, recommender, embedded=True, gpu=False)
+    assert list(found.contestants or {}) == [recommender.model.name, EMBEDDED.name]
+    assert capsys.readouterr().out == ""
+    without = app.added({"LLMREC_RIVALS": "a/b,c/d"}, recommender, embedded=True, gpu=False)
+    assert list(without.contestants or {}) == list(embedded_contestants(recommender))
+    said = capsys.readouterr().out
+    assert "There is no GPU here, so no rival is loaded (a/b, c/d): ask for hardware" in said
+    for own in ({"LLMREC_MODEL": "a/b"}, {"LLMREC_MODEL": "e/f", "LLMREC_ADAPTER": "a/b"}):
+        with pytest.raises(InputError, match="the rival a/b is the model of the page itself"):
+            app.added({**own, "LLMREC_RIVALS": "c/d,a/b"}, recommender, embedded=False, gpu=True)
 
 
 def test_a_space_that_cannot_load_says_why(
@@ -661,15 +734,6 @@ class _SpaceHandler(loopback_hub._Handler):
         self.hub.secrets[asked["key"]] = asked["value"]
         return {}
 
-    def _on_commit(self, body: bytes, kind: str, id: str, rev: str) -> Any:
-        lines = [json.loads(line) for line in body.splitlines()]
-        gone = [o["value"]["path"] for o in lines if o["key"] == "deletedFile"]
-        repo = self._repo(kind, id)
-        for path in gone:
-            del repo.commits[repo.branches[rev]][path]
-        kept = [json.dumps(o) for o in lines if o["key"] != "deletedFile"]
-        return super()._on_commit("\n".join(kept).encode(), kind, id, rev)
-
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[SpaceHub]:
@@ -728,12 +792,34 @@ def test_it_is_safe_to_repeat_and_follows_what_changes(hub: SpaceHub, tmp_path: 
     assert hub.commits("me/films", "space") == commits
     out, _ = deployed(hub, tmp_path, "--variable", "KEPT=1")
     assert "variable LLMREC_MODEL taken away" in out
+    assert len(hub.commits("me/films", "space")) == len(commits) + 1  # all of it
     assert hub.variables == {"KEPT": "1"}
     assert hub.hardware == "t4-small"
     now = hub.tree("me/films", "space")
     assert not [p for p in now if p.startswith("catalog/")]
     assert {p for p in tree if not p.startswith("catalog/")} == set(now)
     assert b"preload_from_hub" not in now["README.md"].split(b"\n---\n")[0]
+
+
+def test_files_of_before_go_in_the_same_commit_and_those_of_the_owner_stay(
+    hub: SpaceHub, tmp_path: Path
+) -> None:
+    deployed(hub, tmp_path)
+    ours = hub.tree("me/films", "space")
+    owned = {"notes/llmrec/mine.md": b"mine", "packages.txt": b"ffmpeg", "llmrec.md": b"mine"}
+    older = {"llmrec/old.py": b"old", "llmrec/demo/old/x.css": b"old", "catalog/rows": b"old"}
+    assert hub.put("me/films", {**owned, **older}, kind="space")
+    before = hub.commits("me/films", "space")
+    hub.heal()
+    hub.fault("commit", lose=True)  # what was done although it was not heard is not done twice
+    deployed(hub, tmp_path)
+    now = hub.tree("me/films", "space")
+    assert set(now) == {*ours, *owned}
+    assert {name: now[name] for name in owned} == owned
+    assert len(hub.commits("me/films", "space")) == len(before) + 1
+    hub.heal()
+    deployed(hub, tmp_path)
+    assert hub.writes() == []
 
 
 @pytest.mark.parametrize(

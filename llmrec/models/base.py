@@ -7,8 +7,8 @@ kind, local models both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ __all__ = [
     "nothing",
 ]
 
+_T = TypeVar("_T")
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float32]
 
@@ -166,4 +167,12 @@ class ScoringModel(LanguageModel, Protocol):
 
     def prefill_many(self, prompts: Sequence[Sequence[int]]) -> Forest:
         """Run several prompts together."""
+        ...
+
+    def run(self, task: Callable[..., _T], *args: Any, **options: Any) -> _T:
+        """What ``task(model, *args, **options)`` returns, worked out where the model is.
+
+        Whoever prefills does so in such a task. It is a function of a module, and what it takes
+        and gives can be pickled: the model may stand in another process.
+        """
         ...

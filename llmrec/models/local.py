@@ -10,10 +10,10 @@ import contextlib
 import math
 import os
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from llmrec.errors import InputError, ModelError
 from llmrec.models.base import FloatArray, Forest, IntArray, Prefix
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from llmrec.models.forest import Mode, Run, Runner
 
 __all__ = ["EMBEDDED", "EMBEDDED_NAME", "LocalModel", "LogitsProcessor"]
+
+_T = TypeVar("_T")
 
 
 class LogitsProcessor(Protocol):
@@ -262,6 +264,10 @@ class LocalModel:
     def prefill_many(self, prompts: Sequence[Sequence[int]]) -> Forest:
         """Run several prompts together."""
         return self.runner.forest(prompts)
+
+    def run(self, task: Callable[..., _T], *args: Any, **options: Any) -> _T:
+        """The task, right here."""
+        return task(self, *args, **options)
 
     def generate(
         self,

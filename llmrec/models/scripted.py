@@ -11,7 +11,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from llmrec.types import Message
 
 __all__ = ["Call", "ScriptedModel", "simplest"]
 
+_T = TypeVar("_T")
 END = 256
 VOCABULARY = 260  # the last three ids are padding, as real models have it
 _FAITH = 1 - 1e-6  # how much of the probability goes to the favourites
@@ -151,6 +152,10 @@ class ScriptedModel:
     def prefill_many(self, prompts: Sequence[Sequence[int]]) -> _Forest:
         """Run several prompts."""
         return _Forest([self.prefill(p) for p in prompts])
+
+    def run(self, task: Callable[..., _T], *args: Any, **options: Any) -> _T:
+        """The task, right here."""
+        return task(self, *args, **options)
 
     def logprobs_after(self, prompt: tuple[int, ...], path: tuple[int, ...]) -> FloatArray:
         """float32 [VOCABULARY]: what follows the path after the prompt."""
