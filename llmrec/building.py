@@ -9,6 +9,7 @@ of a description of several passages stands, and its vector.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -36,6 +37,7 @@ from llmrec.records import (
     flaw,
     open_source,
     parsed,
+    picture,
     progress_bar,
     require,
 )
@@ -70,8 +72,9 @@ _fold = lru_cache(maxsize=1 << 17)(fold)
 class BuildReport:
     """What became of the rows. ``dropped`` counts all, ``problems`` tells of the first 100.
 
-    ``counts``: of `Catalog.from_products`, how many texts were shortened, products were there
-    twice, prices could not be read, and texts were of each language.
+    ``counts``: "pictures left out", of items that were kept without an address that is none (see
+    ``llmrec.records.picture``); of `Catalog.from_products` also how many texts were shortened,
+    products were there twice, prices could not be read, and texts were of each language.
     """
 
     kept: int
@@ -101,7 +104,9 @@ def _to_record(item: Item) -> dict[str, Any]:
     values["titles"] = json.dumps(item.titles, ensure_ascii=False)
     values["descriptions"] = json.dumps(dict(item.descriptions), ensure_ascii=False)
     record = {name: values[name] for name in _PLAIN}
-    record["record"] = json.dumps(list(values.values()), ensure_ascii=False)
+    # The last field only where there is one: the digest of items without pictures stays.
+    kept = [v for name, v in values.items() if name != "image" or v]
+    record["record"] = json.dumps(kept, ensure_ascii=False)
     record["names_key"] = list(dict.fromkeys(_fold(t) for t in item.all_titles))
     for name in _KEYED:
         record[f"{name}_key"] = list(dict.fromkeys(_fold(v) for v in getattr(item, name)))
@@ -168,13 +173,16 @@ def build(
     """
     seen: set[str] = set()
     problems: list[Problem] = []
-    dropped = 0
+    dropped = unseen = 0
     known: Counter[str] = Counter()
     digest = hashlib.blake2b(digest_size=16)
     writer = _Writer(folder, embedding)
     for line, item in rows:
         reason = item if isinstance(item, str) else flaw(item)
         if reason is None and not isinstance(item, str):
+            if item.image != (image := picture(item.image)):
+                unseen += not image
+                item = dataclasses.replace(item, image=image)
             record = _to_record(item)
             try:
                 utf8 = record["record"].encode() + b"\n"
@@ -199,19 +207,20 @@ def build(
             f"{dropped:,} rows were left out{first}"
         )
     passages = writer.finish(len(seen))
+    told = {**(counts or {}), **({"pictures left out": unseen} if unseen else {})}
     meta = {
         "format": FORMAT,
-        "fields": FIELDS,
+        "fields": [name for name in FIELDS if name != "image" or known[name]],
         "rows": len(seen),
         "dropped": dropped,
         "fingerprint": digest.hexdigest(),
         "embedding_model": embedding.name if embedding else None,
         "known": {name: known[name] for name in (*FIELDS, "people")},
         "passages": passages,
-        "counts": dict(counts or {}),
+        "counts": told,
     }
     (folder / "catalog.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
-    return BuildReport(len(seen), dropped, tuple(problems), dict(counts or {}))
+    return BuildReport(len(seen), dropped, tuple(problems), told)
 
 
 class _Table:

@@ -98,7 +98,8 @@ def _held(name: str) -> str:
     return f"{name} NOT IN ('', '{{}}')"
 
 
-_HELD = {name: _held(name) for name in (*FIELDS, "people")}
+_OF_OLD = tuple(name for name in FIELDS if name != "image")  # the columns of format 1
+_HELD = {name: _held(name) for name in (*_OF_OLD, "people")}
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,8 @@ class Catalog:
     ) -> Catalog:
         """Build from a UTF-8 CSV file with a header (tab-separated if its name ends in ``.tsv``).
 
-        Rows that cannot be read are left out and told of in ``report`` with line and reason.
+        Rows that cannot be read are left out and told of in ``report`` with line and reason. Of
+        ``image`` the first https address counts; what is none is left out and counted there.
 
         Parameters
         ----------
@@ -311,7 +313,8 @@ class Catalog:
         to: where the catalogue goes; this and the rest as for `from_items`.
         mapping: from fields of Item, and "language", to the columns that hold them, where their
             names are not guessed: title, name, nome, product ...; content, description, text,
-            descrição ...; id, uid, asin, sku; price, cost, preço ...; category; language.
+            descrição ...; id, uid, asin, sku; price, cost, preço ...; category; language; image,
+            imageURLHighRes, images, poster ...
 
         Raises
         ------
@@ -655,7 +658,7 @@ class Catalog:
         A popularity of 0 is none; id and title are always there.
         """
         shares = self._meta.get("known") or self._counted()
-        return {name: count / len(self) for name, count in shares.items()}
+        return {name: shares.get(name, 0) / len(self) for name in (*FIELDS, "people")}
 
     def _counted(self) -> dict[str, int]:
         with self._reading():
@@ -722,12 +725,13 @@ class Catalog:
     @property
     def _whole(self) -> tuple[str, ...]:
         """The columns that make an item: one, or in format 1 one for each field."""
-        return FIELDS if self._meta["format"] == 1 else ("record",)
+        return _OF_OLD if self._meta["format"] == 1 else ("record",)
 
     def _item(self, found: Mapping[str, Any]) -> Item:
         values = {name: found[name] for name in FIELDS if name in found}
         if "record" in found:
-            values = dict(zip(self._meta["fields"], json.loads(found["record"]), strict=True))
+            # Records of items without a picture, and of old catalogues, end before it.
+            values = dict(zip(self._meta["fields"], json.loads(found["record"]), strict=False))
         values |= {name: tuple(values[name]) for name in LISTS}
         values |= {name: json.loads(values[name]) for name in ("titles", "descriptions")}
         return Item(**values)

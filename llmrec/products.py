@@ -36,6 +36,10 @@ _GUESSED = {
     "genres": ("genres", "categories", "category", "main category", "categoria", "categorias"),
     "keywords": ("keywords", "tags"),
     _LANGUAGE: ("language", "lang", "locale", "idioma"),
+    "image": ("image", "image url", "imageurl", "imageurlhighres", "images", "imurl",
+              "main image", "large", "picture", "picture url", "poster", "poster url",
+              "poster path", "thumbnail", "thumbnail url", "cover", "cover url", "photo", "imagem",
+              "imagen", "foto"),
 }  # fmt: skip
 _AMOUNT = re.compile(r"\d+(?:[.,'’ \u00a0\u202f]\d+)*")
 _PLAIN = re.compile(r"\d+(?:\.\d+)?\Z")
@@ -135,6 +139,8 @@ class Products:
 
 def _plain(name: str, value: Any) -> Any:
     """A value without markup; of lists, the texts of all levels."""
+    if name == "image":
+        return value
     if isinstance(value, (list, tuple)):
         flat = [t for v in value for t in (v if isinstance(v, (list, tuple)) else [v])]
         texts = [clean(v) if isinstance(v, str) else v for v in flat]

@@ -34,6 +34,8 @@ __all__ = [
     "json_rows",
     "open_source",
     "parsed",
+    "picture",
+    "picture_host",
     "progress_bar",
     "read_csv",
     "read_jsonl",
@@ -59,6 +61,16 @@ NUMBERS: Mapping[str, tuple[float, float]] = {
 }
 NOT_UTF8 = "it has bytes that are not UTF-8 text"
 _BY_LANGUAGE = ("titles", "descriptions")
+_LONGEST_ADDRESS = 2_000
+# One way to read it: without a user, a backslash or anything that is not ASCII, what a browser
+# takes for the host is what stands here for it.
+_PICTURE = re.compile(
+    r"https://(?P<host>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?)"
+    r"(?:/[!#-;=?-\[\]-_a-~]*)?\Z",
+    re.IGNORECASE | re.ASCII,
+)
+_DEEPEST = 4  # a cell with a list of objects with lists
+_SIZES = ("large", "hi_res", "hiRes", "thumb", "thumbnail")  # of pictures, as shops name them
 
 
 @dataclass(frozen=True)
@@ -233,6 +245,8 @@ def _parse(record: Mapping[str, Any], columns: Mapping[str, str], number: int) -
             values[name] = _names(name, value)
         elif name in NUMBERS:
             values[name] = _number(name, value)
+        elif name == "image":
+            values[name] = _best_picture(value)
         else:
             values[name] = _text(name, value)
     return Item(**values)
@@ -270,6 +284,56 @@ def _names(name: str, value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(v.strip() for v in value if v.strip()))
 
 
+def picture(address: str) -> str:
+    """An address from which a picture may be shown, or nothing if it is none.
+
+    It begins with https, has no user in it, no blanks and nothing that is not ASCII, and at most
+    2,000 characters.
+    """
+    address = address.strip()
+    good = len(address) <= _LONGEST_ADDRESS and _PICTURE.match(address)
+    return address if good else ""
+
+
+def picture_host(address: str) -> str:
+    """The host that a picture's address asks, in lower case, with its port where one is named."""
+    found = _PICTURE.match(picture(address))
+    return found["host"].lower() if found else ""
+
+
+def _best_picture(value: object) -> str:
+    """The first usable address of a value, else the first text in it: that it is none is told."""
+    found = list(_addresses(value, _DEEPEST))
+    return next(filter(None, map(picture, found)), found[0] if found else "")
+
+
+def _addresses(value: object, deep: int) -> Iterator[str]:
+    """The texts in what shops write where pictures are: lists of them, or objects by size."""
+    if isinstance(value, str):
+        made = _json_in(value) if deep else None
+        if made is not None:
+            yield from _addresses(made, deep - 1)
+        else:
+            yield from (part.strip() for part in re.split(r"[;|]\s*(?=https?:)", value))
+    elif isinstance(value, (dict, list, tuple)) and deep:
+        parts = value
+        if isinstance(value, dict):
+            sizes = (*_SIZES, *(key for key in value if key not in _SIZES))
+            parts = [value.get(size) for size in sizes]
+        for part in parts:
+            yield from _addresses(part, deep - 1)
+
+
+def _json_in(text: str) -> Any:
+    """What a cell holds that is written as JSON; None where it is not."""
+    if text.lstrip()[:1] not in ("[", "{"):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _object(name: str, value: Any) -> Mapping[str, Any]:
     made = value
     if isinstance(value, str):
@@ -284,7 +348,7 @@ def _object(name: str, value: Any) -> Mapping[str, Any]:
 
 def flaw(item: Item) -> str | None:
     """Why a catalogue cannot hold ``item``, or None if it can."""
-    texts = [item.id, item.title, item.original_title, item.description]
+    texts = [item.id, item.title, item.original_title, item.description, item.image]
     texts += [*item.descriptions.values(), *(t for ts in item.titles.values() for t in ts)]
     texts += [v for name in LISTS for v in getattr(item, name)]
     if odd := [t for t in texts if not isinstance(t, str)]:

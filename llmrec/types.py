@@ -94,6 +94,8 @@ class Item(_Value):
     runtime: minutes. price: in the catalogue's currency. rating: 0 to 10.
     popularity: 0 (for the curious) to 1 (known to nearly everyone).
     descriptions: one text per language; ``description`` is the one for all the others.
+    image: the https address of a picture, see ``llmrec.records.picture``. Who asks for the items
+        of a catalogue, in words or by wishes, finds nothing by it.
     """
 
     id: str
@@ -113,6 +115,7 @@ class Item(_Value):
     popularity: float = 0.0
     rating: float | None = None
     price: float | None = None
+    image: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "titles", {k: tuple(v) for k, v in self.titles.items()})

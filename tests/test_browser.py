@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import dataclasses
+import io
 import re
 import sys
 import time
@@ -20,12 +23,21 @@ from serving import served
 from llmrec.types import Item
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page, Route
 
 CHROMIUM = Path("/usr/bin/chromium")
 CALM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 EVIL = '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
 GENRES = ("Action", "Comedy", "Horror", "Drama", "Romance")
+HOSTS = ("img.example.org", "*.cdn.example.org")
+PICTURES = {
+    "drama-1": "https://img.example.org/drama.png",
+    "drama-2": "https://eu.cdn.example.org/broken.png",
+    "drama-3": "https://other.example.org/never.png",
+}
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/iZk9HQAAAABJRU5ErkJggg=="
+)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no browser at {CHROMIUM}"),
@@ -54,8 +66,9 @@ def films() -> list[Item]:
     evil = Item(
         "evil", f"Western {EVIL}", 2001, original_title=EVIL, genres=("Western", EVIL), cast=(EVIL,),
         countries=(EVIL,), keywords=(EVIL,), runtime=90, popularity=1.0, description=EVIL,
+        image="https://other.example.org/evil.png",
     )  # fmt: skip
-    return [*made, evil]
+    return [dataclasses.replace(i, image=PICTURES.get(i.id, "")) for i in made] + [evil]
 
 
 def serve(port: int) -> None:
@@ -63,7 +76,7 @@ def serve(port: int) -> None:
     import numpy as np
 
     from llmrec.catalog import Catalog
-    from llmrec.demo import build, launch_options
+    from llmrec.demo import Extras, build, launch_options
     from llmrec.models.profile import Profile
     from llmrec.models.scripted import ScriptedModel
     from llmrec.recommender import Recommender
@@ -81,8 +94,9 @@ def serve(port: int) -> None:
         Catalog.from_items(films()),
         profile=Profile(lead="rules", writes=True),
     )
-    app = build(recommender, embedded=True)
-    app.launch(**launch_options(), server_name="127.0.0.1", server_port=port, quiet=True)
+    extras = Extras(pictures=HOSTS, links=True)
+    app = build(recommender, embedded=True, extras=extras)
+    app.launch(**launch_options(extras), server_name="127.0.0.1", server_port=port, quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +116,12 @@ def browser() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def visit(
-    browser: Browser, address: str, *, language: str = "en-US", width: int = 1280
+    browser: Browser,
+    address: str,
+    *,
+    language: str = "en-US",
+    width: int = 1280,
+    query: str = "",
 ) -> Iterator[Page]:
     """A new visitor's page, which must stay without errors and requests to other hosts."""
     with contextlib.closing(
@@ -121,7 +140,7 @@ def visit(
                 None if r.url.startswith((address, "data:", "blob:")) else faults.append(r.url)
             ),
         )
-        page.goto(address)
+        page.goto(address + query)
         page.wait_for_selector(f"[data-page-language={language[:2]}]")
         yield page
         assert page.evaluate("window.hacked") is None
@@ -271,11 +290,11 @@ def test_stop_ends_the_answer(browser: Browser, address: str) -> None:
         assert page.locator(".lr-turn").last.get_attribute("data-stage") == "done"
 
 
-def test_ten_visitors_at_once_do_not_mix(browser: Browser, address: str) -> None:
+def test_six_visitors_at_once_do_not_mix(browser: Browser, address: str) -> None:
     with contextlib.ExitStack() as stack:
         # Two to a context: each page keeps two connections open, and a context has six to a host.
-        pages = [stack.enter_context(visit(browser, address)) for _ in range(5)]
-        for first in pages[:5]:
+        pages = [stack.enter_context(visit(browser, address)) for _ in range(3)]
+        for first in pages[:3]:
             page = first.context.new_page()
             page.goto(address)
             page.wait_for_selector("[data-page-language=en]")
@@ -290,6 +309,151 @@ def test_ten_visitors_at_once_do_not_mix(browser: Browser, address: str) -> None
             assert page.locator(".lr-turn").count() == 1
             assert len(shown(page)) == 5
             assert all(i.startswith(f"{genre}-") for i in shown(page))
+
+
+def test_pictures_come_from_the_hosts_that_the_owner_named(browser: Browser, address: str) -> None:
+    import numpy as np
+    from PIL import Image
+
+    asked: list[str] = []
+    pauses = iter([100] * 50)
+
+    def fulfil(route: Route) -> None:
+        asked.append(route.request.url)
+        assert "referer" not in route.request.headers
+        good = "broken" not in route.request.url
+        route.fulfill(
+            status=200 if good else 404, content_type="image/png", body=PNG if good else b""
+        )
+
+    with contextlib.closing(browser.new_context(reduced_motion="reduce")) as context:
+        context.route("https://**/*", fulfil)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.goto(address)
+        page.wait_for_selector("[data-page-language=en]")
+        assert asked == []
+        ask(page, "dramas from 1991 to 1993")
+        assert sorted(shown(page)) == ["drama-1", "drama-2", "drama-3"]
+        page.wait_for_function("document.querySelector('[src$=\"/drama.png\"]').naturalWidth")
+        with contextlib.suppress(StopIteration):
+            while len(asked) < 2:
+                page.wait_for_timeout(next(pauses))
+        page.wait_for_timeout(300)
+        named = [PICTURES["drama-2"], PICTURES["drama-1"]]
+        assert sorted(asked) == sorted(named)  # and none of the third, nor one of them twice
+
+        def art(item: str) -> Locator:
+            return page.locator(f".lr-card:has([data-id={item}]) .lr-art")
+
+        def looks(item: str) -> Any:
+            png = art(item).screenshot(animations="disabled")
+            return np.asarray(Image.open(io.BytesIO(png)).convert("L"), dtype=float)
+
+        before = {item: looks(item) for item in PICTURES}
+        assert art("drama-3").locator("img").count() == 0
+        page.evaluate("document.querySelectorAll('.lr-card img').forEach(i => i.remove())")
+        changed = {item: np.abs(looks(item) - before[item]).max() for item in PICTURES}
+        assert changed["drama-1"] > 60
+        assert changed["drama-2"] < 20  # the poster was seen; its edges may be smoothed anew
+        assert changed["drama-3"] < 20
+
+        # Were a picture from elsewhere to stand in the page, the browser would not ask for it.
+        refused = page.evaluate(
+            """address => new Promise((done) => {
+                 document.addEventListener('securitypolicyviolation', (e) => done(e.blockedURI));
+                 const picture = new Image();
+                 picture.onload = () => done('it was loaded');
+                 picture.src = address;
+               })""",
+            PICTURES["drama-3"],
+        )
+        assert refused == PICTURES["drama-3"]
+        assert sorted(asked) == sorted(named)
+
+
+@pytest.mark.parametrize(
+    ("language", "heading", "all_of_these", "first"),
+    [
+        ("en", "A list that somebody shared with you", "Something like all of these",
+         "more like the first"),
+        pytest.param("pt", "Uma lista que alguém compartilhou com você",
+                     "Algo parecido com todos esses", "mais como o primeiro",
+                     marks=pytest.mark.slow),
+        pytest.param("es", "Una lista que alguien compartió contigo",
+                     "Algo parecido a todas ellas", "más como la primera",
+                     marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_a_shared_list_is_a_turn_to_go_on_from(
+    browser: Browser, address: str, language: str, heading: str, all_of_these: str, first: str
+) -> None:
+    query = "?list=horror-9,no-such-film,comedy-2"
+    with visit(browser, address, language=language, query=query) as page:
+        assert page.inner_text(".lr-shared") == heading
+        assert shown(page) == ["horror-9", "comedy-2"]
+        turn = page.locator(".lr-turn")
+        assert turn.locator(".lr-share, .lr-why, .lr-wishes, .lr-sure, .lr-said").count() == 0
+        assert "The story number 2." in turn.inner_text()
+        page.click("[data-id=comedy-2][data-mark=seen]")
+        page.wait_for_selector("[data-id=comedy-2][data-mark=seen][aria-pressed=true]")
+
+        ask(page, first)
+        assert "9" in page.inner_text("#lr-similar_to .token")
+        assert page.locator("#lr-similar_to .token").count() == 1
+        page.click("#lr-undo")
+        page.wait_for_function("document.querySelectorAll('.lr-turn').length === 1")
+        other = "es" if language != "es" else "en"
+        page.click(f"[data-language={other}]")
+        page.wait_for_selector(f"[data-page-language={other}]")
+        assert page.inner_text(".lr-shared") != heading
+        assert page.locator("[data-id=comedy-2][aria-pressed=true]").count() == 1
+        page.click(f"[data-language={language}]")
+        page.wait_for_selector(f"[data-page-language={language}]")
+        assert page.input_value("#lr-year_min input") == ""
+        page.click(f".lr-turn .lr-chip:has-text('{all_of_these}')")
+        page.wait_for_selector(".lr-turn:nth-of-type(2)[data-stage=done]")
+        assert not {"horror-9", "comedy-2"} & {*shown(page)}
+        page.click("#lr-over")
+        page.wait_for_selector(".lr-welcome")
+        assert page.locator(".lr-shared").count() == 0
+
+
+def test_a_list_is_shared_by_its_link(browser: Browser, address: str) -> None:
+    with visit(browser, address) as page:
+        ask(page, "a comedy")
+        listed = shown(page)
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.click("[data-copy]")
+        page.get_by_text("The link is copied.").wait_for()
+        link = page.locator(".lr-link").get_attribute("href")
+        assert page.evaluate("navigator.clipboard.readText()") == address + str(link)
+        with page.expect_popup() as opened:
+            page.click(".lr-link")
+        friend = opened.value
+        friend.wait_for_selector(".lr-shared")
+        assert shown(friend) == listed
+        assert shown(page) == listed
+
+        page.evaluate(
+            "() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); }"
+        )
+        page.click("[data-copy]")
+        page.get_by_text("The browser does not allow it").wait_for()
+        assert page.locator(".lr-copied").get_attribute("role") == "status"
+
+
+def test_a_link_to_nothing_says_so_and_no_more(browser: Browser, address: str) -> None:
+    query = "?list=nothing,%3Cb%3Ebuy%20this," + "x" * 1_000
+    with visit(browser, address, language="pt-BR", query=query) as page:
+        assert page.inner_text(".lr-turn .lr-problem") == (
+            "Este catálogo não tem nada da lista deste link. Diga o que você procura."
+        )
+        assert page.locator(".lr-turn [role=alert]").count() == 1
+        assert "buy" not in page.inner_text(".lr-log")
+        assert page.input_value("#lr-year_min input") == ""
+        ask(page, "uma comédia")
+        assert len(shown(page)) == 5
 
 
 def test_the_endpoint(address: str) -> None:

@@ -28,6 +28,7 @@ from llmrec.errors import (
     ModelError,
     UnknownItemError,
 )
+from llmrec.records import FIELDS, picture, picture_host
 from llmrec.types import Item, Preferences
 from llmrec.wishes import meets_all, wishes
 
@@ -132,6 +133,132 @@ def test_the_fingerprint_tells_content_apart(films: Catalog) -> None:
     turned = Catalog.from_items(FILMS[::-1])
     assert again.fingerprint == films.fingerprint
     assert len({films.fingerprint, other.fingerprint, turned.fingerprint}) == 3
+
+
+# Pictures.
+
+
+def test_items_without_a_picture_have_the_fingerprint_of_old(tmp_path: Path) -> None:
+    shark = Item("jaws", "Jaws", 1975, titles={"pt": ("Tubarão",)}, genres=("Thriller",),
+                 runtime=124, description="A shark.", popularity=1.0)  # fmt: skip
+    items = [shark, Item("42", "42", price=9.5)]
+    made = Catalog.from_items(items, tmp_path / "c")
+    assert made.fingerprint == "c41c051372ca34aac153fd8885e85dca"
+    assert "image" not in json.loads((tmp_path / "c" / "catalog.json").read_text())["fields"]
+    shown = [dataclasses.replace(shark, image="https://img.example.org/jaws.jpg"), items[1]]
+    pictured = Catalog.from_items(shown, tmp_path / "p")
+    assert list(Catalog.open(tmp_path / "p")) == shown
+    assert (pictured.known["image"], made.known["image"]) == (0.5, 0)
+    assert pictured.fingerprint != made.fingerprint
+    assert pictured.search("example") == []
+    assert pictured.report.counts == {}
+
+
+def test_a_catalogue_from_before_there_were_pictures_opens(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    Catalog.from_items(FILMS, path)
+    meta = json.loads((path / "catalog.json").read_text())
+    del meta["known"]["image"]
+    (path / "catalog.json").write_text(json.dumps(meta))
+    opened = Catalog.open(path)
+    assert list(opened) == FILMS
+    assert opened.known["image"] == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("https://img.example.org/a.jpg?w=2&x={1}", "img.example.org"),
+        (" HTTPS://IMG.Example.org/A%20b;c|d.jpg ", "img.example.org"),
+        ("https://img.example.org:8443/a", "img.example.org:8443"),
+        ("https://img.example.org", "img.example.org"),
+        ("http://img.example.org/a.jpg", ""),
+        ("//img.example.org/a.jpg", ""),
+        ("/a.jpg", ""),
+        ("javascript:alert(1)", ""),
+        ("data:image/png;base64,AAAA", ""),
+        ("https://user:word@img.example.org/a.jpg", ""),
+        ("https://user@img.example.org/a.jpg", ""),
+        ("https://evil.example\\@img.example.org/a.jpg", ""),
+        ("https://img.example.org\\.evil.example/a.jpg", ""),
+        ("https://img.example.org?@evil.example/a.jpg", ""),
+        ("https://img.example.org/a b.jpg", ""),
+        ("https://img.example.org/a\n.jpg", ""),
+        ("https://img.example.org/a\t.jpg", ""),
+        ("https://img.example.org/\x85.jpg", ""),
+        ("https://img.example.org/\u202ea.jpg", ""),
+        ("https://ımg.example.org/a.jpg", ""),
+        ("https://img%2eexample.org/a.jpg", ""),
+        ("https://[::1]/a.jpg", ""),
+        ("https:///a.jpg", ""),
+        ("https://", ""),
+        ('https://img.example.org/"onerror=', ""),
+        ("https://img.example.org/" + "a" * 2_000, ""),
+        ("", ""),
+    ],
+)
+def test_addresses_of_pictures(address: str, host: str) -> None:
+    assert picture(address) == (address.strip() if host else "")
+    assert picture_host(address) == host
+
+
+GOOD = "https://img.example.org/a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("value", "image", "left_out"),
+    [
+        (GOOD, GOOD, 0),
+        ("/abc.jpg", "", 1),
+        ("http://img.example.org/a.jpg", "", 1),
+        (["nothing", GOOD, "https://img.example.org/b.jpg"], GOOD, 0),
+        ([{"thumb": "https://img.example.org/t.jpg", "large": GOOD, "hi_res": None}], GOOD, 0),
+        ({"hi_res": [None], "large": [GOOD], "variant": ["MAIN"]}, GOOD, 0),
+        (json.dumps([{"large": GOOD}]), GOOD, 0),
+        (f"x.jpg|{GOOD}|https://img.example.org/b.jpg", GOOD, 0),
+        ("[" * 5_000, "", 1),
+        (json.loads("[" * 50 + "]" * 50), "", 0),
+        ({"bytes": 3, "path": None}, "", 0),
+        ([], "", 0),
+        (7, "", 0),
+    ],
+)
+def test_a_picture_is_read_from_what_shops_write(
+    tmp_path: Path, value: object, image: str, left_out: int
+) -> None:
+    file = tmp_path / "films.jsonl"
+    rows = [{"title": "Jaws", "image": value}, {"title": "Heat"}]
+    file.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    catalog = Catalog.from_jsonl(file, tmp_path / "c", progress=False)
+    assert [i.image for i in catalog] == [image, ""]
+    assert catalog.report.dropped == 0
+    counted = {"pictures left out": left_out} if left_out else {}
+    assert catalog.report.counts == Catalog.open(tmp_path / "c").report.counts == counted
+
+
+def test_a_picture_may_stand_in_another_column(tmp_path: Path) -> None:
+    file = tmp_path / "films.csv"
+    file.write_text(f"title,poster\nJaws,{GOOD}\nHeat,/b.jpg\n")
+    mapping = {"title": "title", "image": "poster"}
+    catalog = Catalog.from_csv(file, mapping=mapping, progress=False)
+    assert [i.image for i in catalog] == [GOOD, ""]
+    assert catalog.report.counts == {"pictures left out": 1}
+    wrong = Catalog.from_items([dataclasses.replace(JAWS, image=3), AMELIE])  # type: ignore[arg-type]
+    assert [p.reason for p in wrong.report.problems] == ["it holds 3 where a text is wanted"]
+
+
+def test_prepared_data_keep_no_pictures(tmp_path: Path) -> None:
+    from llmrec.datasets.folder import Folder, write
+    from llmrec.datasets.jsonl import Table
+
+    for name, more in (("with", {"image": GOOD}), ("without", {})):
+        file = tmp_path / name / "films.jsonl"
+        file.parent.mkdir()
+        file.write_text(json.dumps({"id": "1", "title": "Jaws", **more}) + "\n")
+        write(Table(file), tmp_path / name / "made", path=file)
+    with_, without = (Folder.open(tmp_path / name / "made") for name in ("with", "without"))
+    assert list(with_.items()) == [Item("1", "Jaws")]
+    assert with_.fingerprint == without.fingerprint
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -495,7 +622,7 @@ def old_catalog(items: list[Item], path: Path) -> Catalog:
     rows = [
         {
             "row": row,
-            **{f.name: getattr(item, f.name) for f in dataclasses.fields(Item)},
+            **{n: getattr(item, n) for n in FIELDS if n != "image"},
             "titles": json.dumps(item.titles),
             "descriptions": json.dumps(item.descriptions),
             "names_key": keys(item.all_titles),

@@ -51,9 +51,7 @@ def serve(port: int) -> None:
 
     torch.set_num_threads(1)
     app = build(Recommender.from_pretrained(), embedded=True)
-    handlers = {"exception_handlers": api.refusals()}
-    options = {**launch_options(), **api.mcp_options(), "app_kwargs": handlers}
-    app.launch(**options, server_name="127.0.0.1", server_port=port, quiet=True)
+    app.launch(**launch_options(), server_name="127.0.0.1", server_port=port, quiet=True)
 
 
 @pytest.fixture(scope="module")

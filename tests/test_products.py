@@ -86,6 +86,21 @@ def test_columns_are_guessed_in_tables(tmp_path: Path, kind: str) -> None:
     assert (mug.id, mug.title, mug.description, mug.price) == ("7", "Mug", "Uma caneca.", 9.5)
 
 
+@pytest.mark.parametrize(
+    "column",
+    ["image", "image_url", "imageURL", "imageURLHighRes", "imUrl", "images", "poster", "poster_url",
+     "poster_path", "picture", "thumbnail", "cover", "imagem"],
+)  # fmt: skip
+def test_the_column_of_pictures_is_guessed(tmp_path: Path, column: str) -> None:
+    file = tmp_path / "shop.jsonl"
+    there = "https://img.example.org/a.jpg"
+    row = {"asin": "B1", "title": "Mug", "description": ["A mug."], column: [there]}
+    file.write_text(lines([row, {"asin": "B2", "title": "Cup", column: "a.jpg"}]))
+    catalog = Catalog.from_products(file, progress=False)
+    assert [i.image for i in catalog] == [there, ""]
+    assert catalog.report.counts["pictures left out"] == 1
+
+
 def test_a_mapping_overrides_what_is_guessed(tmp_path: Path) -> None:
     file = tmp_path / "shop.jsonl"
     row = {"title": "no", "label": "Mug", "text": "Mug.", "cost": 3, "was": "4", "l": "pt-BR"}

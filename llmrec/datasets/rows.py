@@ -41,7 +41,9 @@ def columns(table: str) -> dict[str, Any]:
     if table == "items":
         numbers = {name: "int32" if name in WHOLE_NUMBERS else "float64" for name in NUMBERS}
         lists: dict[str, Any] = {name: ["string"] for name in LISTS}
-        return {name: (numbers | lists).get(name, "string") for name in FIELDS}
+        # Pictures are for pages: data to train and measure with have no use for them.
+        kept = (name for name in FIELDS if name != "image")
+        return {name: (numbers | lists).get(name, "string") for name in kept}
     said = {"role": "string", "content": "string", "items": ["string"]}
     return {
         **dict.fromkeys(_TEXTS[:-1], "string"),
@@ -92,7 +94,7 @@ def _example(row: Mapping[str, Any]) -> Example:
 def _item_row(item: Item) -> dict[str, Any]:
     if reason := flaw(item):
         raise ValueError(reason)
-    row = {name: getattr(item, name) for name in FIELDS}
+    row = {name: getattr(item, name) for name in columns("items")}
     for name in ("titles", "descriptions"):
         row[name] = json.dumps(dict(row[name]), ensure_ascii=False)
     return row

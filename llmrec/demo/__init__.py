@@ -37,12 +37,17 @@ def build(
     return page.build(recommender, embedded=embedded, extras=extras)
 
 
-def launch_options() -> dict[str, Any]:
-    """What ``build(...).launch(**options)`` takes so that the page looks as it is meant to."""
+def launch_options(extras: Extras | None = None) -> dict[str, Any]:
+    """What ``build(...).launch(**options)`` takes so that the page looks as it is meant to.
+
+    Parameters
+    ----------
+    extras: those of ``build``, to have browsers refuse pictures from anywhere else as well.
+    """
     _need_gradio()
     from llmrec.demo import page
 
-    return page.launch_options()
+    return page.launch_options(extras)
 
 
 def _need_gradio() -> None:

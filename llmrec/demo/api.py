@@ -6,12 +6,10 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NoReturn, ParamSpec, TypedDict
 
 import gradio as gr
-from fastapi import Request
-from fastapi.responses import JSONResponse
 from gradio.context import LocalContext
 from gradio.events import api as gr_api
 
@@ -30,7 +28,7 @@ from llmrec.types import (
     Source,
 )
 
-__all__ = ["endpoints", "mcp_options", "refusals"]
+__all__ = ["endpoints", "mcp_options"]
 
 MAX_K = 50
 MAX_HISTORY = 50  # messages
@@ -41,7 +39,6 @@ MAX_NAME_CHARS = 200
 MAX_SENTENCE = 400  # characters of an error
 SHOWN = 12  # genres that an error names
 _FAILED = "the server could not answer this: try again, or ask something shorter"
-_NAMES = ("/recommend", "/chat", "/answer", "/search")
 _GENRES = next(c for c in CONTROLS if c.name == "genres")
 
 _log = logging.getLogger(__name__)
@@ -83,25 +80,6 @@ def mcp_options() -> dict[str, bool]:
         return {"mcp_server": False}
     # The last thing that Gradio looks for in the package mcp, of which it reads version 1 only.
     return {"mcp_server": hasattr(GradioMCPServer, "StreamableHTTPSessionManager")}
-
-
-def refusals() -> dict[type[Exception], Callable[[Request, Exception], Awaitable[JSONResponse]]]:
-    """What FastAPI needs as ``exception_handlers`` to refuse a call that fits no endpoint.
-
-    Without it a wrong name of an endpoint or a parameter is a traceback and status 500.
-    """
-    return {KeyError: _misfit, TypeError: _misfit}
-
-
-async def _misfit(request: Request, error: Exception) -> JSONResponse:
-    if "/gradio_api/call/" not in request.url.path:
-        raise error
-    if isinstance(error, KeyError):
-        told = f"there is no endpoint {_told(error.args[0])}: use {', '.join(_NAMES)}"
-        return JSONResponse({"detail": told}, 404)
-    why = str(error).partition(". ")[0].rstrip(".")  # what follows speaks of the page's footer
-    told = f"{why[:MAX_SENTENCE]}: /gradio_api/info lists the parameters of each endpoint"
-    return JSONResponse({"detail": told}, 422)
 
 
 def _endpoint(call: Callable[_P, Any]) -> Callable[_P, Any]:

@@ -10,16 +10,17 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from llmrec.demo.exports import FORMATS, data_url, exported
-from llmrec.demo.posters import poster
+from llmrec.demo.exports import FORMATS, data_url, exported, link_to
+from llmrec.demo.marks import MARKS
+from llmrec.demo.posters import art
 from llmrec.demo.texts import EXAMPLES, PRODUCT_EXAMPLES, TEXTS, say
-from llmrec.demo.visit import MARKS, Turn, Visit
+from llmrec.demo.visit import Turn, Visit
 from llmrec.orders import without_orders
 from llmrec.types import MAX_MESSAGE_CHARS, Answer, Item, Recommendation
 from llmrec.wishes import Things, wishes
 from llmrec.wording import amount, display_name, duration, wish_labels
 
-__all__ = ["card", "header", "log", "panel_head", "share", "welcome"]
+__all__ = ["card", "chip_list", "examples", "header", "log", "panel_head", "share", "welcome"]
 
 SHOWN_CHARS = 600
 _ICONS = {
@@ -67,8 +68,9 @@ def card(
     marks: frozenset[str] = frozenset(),
     first: bool = False,
     things: Things = "films",
+    pictures: Sequence[str] = (),
 ) -> str:
-    """One film, or product.
+    """One film, or product. One without a score was not ranked: its card tells what it is, no more.
 
     Parameters
     ----------
@@ -76,23 +78,23 @@ def card(
     marks: which buttons are pressed.
     first: whether it is the first of its list, which is shown larger and with its description.
     things: what the catalogue holds.
+    pictures: hosts from which its picture may be shown.
     """
     item, ui = recommendation.item, page_language
+    ranked = not math.isnan(recommendation.score)
     title = item.title_in(language)
     original = item.original_title
     facts = [str(item.year) if item.year else "", duration(item.runtime) if item.runtime else ""]
     facts += [display_name("genre", g, language) for g in item.genres[:3]]
     facts += [amount(item.price, language)] if item.price is not None else []
-    shared = say(ui, "share", share=share(recommendation.score))
-    logprob = f"{recommendation.score:.2f}".replace("-", "−")
-    more = say(ui, "share_more", things, logprob=logprob)
     ticks = [_tick("met", w, ui) for w in recommendation.matched]
     ticks += [_tick("missed", w, ui) for w in recommendation.relaxed]
-    about = without_orders(item.description_in(language), item.all_titles) if first else ""
+    told = first or not ranked
+    about = without_orders(item.description_in(language), item.all_titles) if told else ""
     return "".join(
         (
             f'<li class="lr-card{" lr-first" if first else ""}{_class(marks)}">',
-            f'<div class="lr-art">{poster(item, language)}</div><div class="lr-facts">',
+            f'<div class="lr-art"><div>{art(item, language, pictures)}</div></div><div class="lr-facts">',
             f'<h3 class="lr-title" lang="{language}">{escape(title)}</h3>',
             f'<p class="lr-original"><span class="lr-hidden">{escape(say(ui, "original"))}: </span>'
             f"{escape(original)}</p>"
@@ -108,10 +110,20 @@ def card(
             f'<div class="lr-foot"><div class="lr-marks" role="group" aria-label="{escape(title)}">',
             *(_button(m, item, title, m in marks, say(ui, m, things)) for m in MARKS),
             _more(title, language, ui, things),
-            f'</div><span class="lr-share" tabindex="0" title="{escape(more)}" '
-            f'aria-label="{escape(f"{shared}. {more}")}">'
-            f"{escape(shared)}</span>{_spoke(recommendation, ui, things)}</div></div></li>",
+            f"</div>{_share(recommendation, ui, things) if ranked else ''}"
+            f"{_spoke(recommendation, ui, things)}</div></div></li>",
         )
+    )
+
+
+def _share(recommendation: Recommendation, ui: str, things: Things) -> str:
+    """What part of the choice an item had; the number behind it on hover, and when focused."""
+    shared = say(ui, "share", share=share(recommendation.score))
+    logprob = f"{recommendation.score:.2f}".replace("-", "−")
+    more = say(ui, "share_more", things, logprob=logprob)
+    return (
+        f'<span class="lr-share" tabindex="0" title="{escape(more)}" '
+        f'aria-label="{escape(f"{shared}. {more}")}">{escape(shared)}</span>'
     )
 
 
@@ -167,7 +179,8 @@ def _button(mark: str, item: Item, title: str, pressed: bool, name: str) -> str:
     )
 
 
-def _chips(messages: Sequence[str], label: str) -> str:
+def chip_list(messages: Sequence[str], label: str) -> str:
+    """Messages to send by a press; ``label`` says what they are."""
     buttons = "".join(
         f'<li><button type="button" class="lr-chip" data-say="{escape(m)}">{escape(m)}</button></li>'
         for m in messages
@@ -183,36 +196,53 @@ def surprise(language: str) -> str:
     )
 
 
-def welcome(language: str, items: Sequence[Item], things: Things = "films") -> str:
+def welcome(
+    language: str,
+    items: Sequence[Item],
+    things: Things = "films",
+    pictures: Sequence[str] = (),
+) -> str:
     """What stands where the conversation will be: a question, pictures, examples to start with."""
-    examples = PRODUCT_EXAMPLES if things == "products" else EXAMPLES
-    pictures = "".join(f"<li>{poster(i, language)}</li>" for i in items)
+    strip = "".join(f"<li>{art(i, language, pictures)}</li>" for i in items)
     return (
-        f'<div class="lr-welcome"><ul class="lr-strip" aria-hidden="true">{pictures}</ul>'
+        f'<div class="lr-welcome"><ul class="lr-strip" aria-hidden="true">{strip}</ul>'
         f"<h2>{escape(say(language, 'welcome', things))}</h2>"
         f"<p>{escape(say(language, 'welcome_more', things))}</p>"
-        f"{_chips(examples[language], say(language, 'examples'))}{surprise(language)}</div>"
+        f"{chip_list(examples(language, things), say(language, 'examples'))}{surprise(language)}</div>"
     )
 
 
-def log(visit: Visit, posters: Sequence[Item] = ()) -> list[str]:
+def log(
+    visit: Visit,
+    posters: Sequence[Item] = (),
+    *,
+    pictures: Sequence[str] = (),
+    links: bool = False,
+) -> list[str]:
     """The conversation as pieces of HTML, in order; together they are one well-formed whole.
 
     In pieces, so that only the one that changes travels to the browser. The first is a stamp, by
     which the browser tells an older picture that arrives late from a newer one.
+
+    Parameters
+    ----------
+    posters: items whose pictures stand above the welcome.
+    pictures: hosts from which those of items may be shown. links: whether a list has a link.
     """
     ui = visit.language
     out = [f'<span hidden="" data-stamp="{visit.stamp()}"></span>']
     turns = visit.turns
+    # The ids of a visitor's own catalogue mean nothing to anybody else.
+    linked = links and visit.other() is None
     if not turns:
-        return [*out, welcome(ui, posters, visit.things)]
+        return [*out, welcome(ui, posters, visit.things, pictures)]
     for number, turn in enumerate(turns):
         last = number == len(turns) - 1
-        out += _turn(turn, visit, last)
+        out += _turn(turn, visit, last, pictures, linked)
     return out
 
 
-def _turn(turn: Turn, visit: Visit, last: bool) -> list[str]:
+def _turn(turn: Turn, visit: Visit, last: bool, pictures: Sequence[str], links: bool) -> list[str]:
     ui = visit.language
     language = turn.preferences.language if turn.preferences else ui
     said = escape(turn.said[:SHOWN_CHARS])
@@ -232,7 +262,7 @@ def _turn(turn: Turn, visit: Visit, last: bool) -> list[str]:
         if said
         else f'<section class="lr-turn" data-stage="{turn.stage}">'
     )
-    head += _understood(turn, ui)
+    head += _understood(turn, ui, visit.things)
     cards = "".join(
         card(
             r,
@@ -241,12 +271,15 @@ def _turn(turn: Turn, visit: Visit, last: bool) -> list[str]:
             marks=visit.marks(r.item.id),
             first=r.rank == 1,
             things=visit.things,
+            pictures=pictures,
         )
         for r in turn.recommendations
     )
     if cards:
         few = " lr-few" if len(turn.recommendations) < 3 else ""
-        cards = f'<h2 class="lr-hidden">{escape(say(ui, "cards", visit.things))}</h2><ol class="lr-cards{few}" aria-label="{escape(say(ui, "cards", visit.things))}">{cards}</ol>'
+        named = escape(say(ui, "shared" if turn.shared else "cards", visit.things))
+        heading = "lr-shared" if turn.shared else "lr-hidden"
+        cards = f'<h2 class="{heading}">{named}</h2><ol class="lr-cards{few}" aria-label="{named}">{cards}</ol>'
     elif turn.stage == "thinking":
         cards = (
             f'<div class="lr-wait" role="status"><span class="lr-dots" aria-hidden="true">'
@@ -274,10 +307,11 @@ def _turn(turn: Turn, visit: Visit, last: bool) -> list[str]:
         foot += f'<p class="lr-note">{escape(say(ui, "stopped"))}</p>'
     if turn.stage == "done":
         foot += _sure(turn, ui, visit.things)
-    if last and turn.chips:
-        foot += _chips(turn.chips, say(ui, "chips"))
+    chips = _from_shared(turn, ui, visit.things) if turn.shared else turn.chips
+    if last and chips:
+        foot += chip_list(chips, say(ui, "chips"))
     if last and turn.stage == "done":
-        foot += _keep(turn, language, ui)
+        foot += _keep(turn, language, ui, links)
     return [head, cards, prose, f"{foot}</section>"]
 
 
@@ -312,16 +346,40 @@ def _sure(turn: Turn, ui: str, things: Things) -> str:
     )
 
 
-def _keep(turn: Turn, language: str, ui: str) -> str:
+def _from_shared(turn: Turn, ui: str, things: Things) -> tuple[str, ...]:
+    """How to go on from a list that somebody shared, or from a link that led to none."""
+    return (say(ui, "all_message", things),) if turn.recommendations else examples(ui, things)
+
+
+def examples(ui: str, things: Things) -> tuple[str, ...]:
+    """Messages to begin with."""
+    return (PRODUCT_EXAMPLES if things == "products" else EXAMPLES)[ui]
+
+
+def _keep(turn: Turn, language: str, ui: str, links: bool) -> str:
     """Links that save the list; the files stand in the links, so that nobody is asked for them."""
     if not turn.recommendations:
         return ""
-    links = " · ".join(
+    files = " · ".join(
         f'<a download="llmrec.{kind}" href="{data_url(exported(turn.recommendations, kind, language), kind)}">'
         f"{kind.upper() if kind != 'md' else 'Markdown'}</a>"
         for kind in FORMATS
     )
-    return f'<p class="lr-keep">{escape(say(ui, "save"))} {links}</p>'
+    shared = _link(turn, ui) if links else ""
+    return f'<p class="lr-keep">{escape(say(ui, "save"))} {files}{shared}</p>'
+
+
+def _link(turn: Turn, ui: str) -> str:
+    """A link to the list, and the button that copies it; what became of that is told aloud."""
+    address = link_to(r.item.id for r in turn.recommendations)
+    if not address:
+        return ""
+    return (
+        f' · <a class="lr-link" href="{escape(address)}" target="_blank" rel="noopener">{escape(say(ui, "link"))}</a> '
+        f'<button type="button" class="lr-copy" data-copy="">{escape(say(ui, "copy"))}</button> '
+        f'<span class="lr-copied" role="status" data-done="{escape(say(ui, "copied"))}" '
+        f'data-failed="{escape(say(ui, "not_copied"))}"></span>'
+    )
 
 
 def _name(item: Item, language: str) -> str:
@@ -333,11 +391,11 @@ def _count(n: int, language: str) -> str:
     return f"{n:,}" if language == "en" else f"{n:,}".replace(",", ".")
 
 
-def _understood(turn: Turn, ui: str) -> str:
+def _understood(turn: Turn, ui: str, things: Things) -> str:
     p = turn.preferences
     if p is None or turn.by_hand or turn.route != "recommend":
         return ""
-    words = [*wish_labels(wishes(p), p.language)]
+    words = [*wish_labels(wishes(p), p.language, things)]
     words += [display_name("keyword", k, p.language).lower() for k in p.keywords]
     if not words:
         return ""

@@ -10,14 +10,27 @@ const panel = (open, opener) => {
   else if (opener) document.querySelector('[data-panel="open"]')?.focus();
 };
 
+// The address of a list into the clipboard; the place beside the button says how that went.
+const copy = async (button) => {
+  const told = button.parentElement.querySelector('[role="status"]');
+  told.textContent = '';
+  try {
+    await navigator.clipboard.writeText(button.parentElement.querySelector('.lr-link').href);
+    told.textContent = told.dataset.done;
+  } catch {
+    told.textContent = told.dataset.failed;
+  }
+};
+
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (!button) return;
-  const { mark, id, say, surprise, language, panel: act } = button.dataset;
+  const { mark, id, say, surprise, language, copy: copied, panel: act } = button.dataset;
   if (mark) trigger('mark', { mark, id });
   if (say) trigger('say', { text: say });
   if (surprise !== undefined) trigger('surprise', {});
   if (language) trigger('language', { language });
+  if (copied !== undefined) copy(button);
   if (act) panel(act === 'open', button);
 });
 

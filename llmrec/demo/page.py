@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
 import gradio as gr
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 
-from llmrec.demo.api import endpoints, mcp_options, refusals
+from llmrec.demo.api import endpoints, mcp_options
 from llmrec.demo.cards import header
 from llmrec.demo.catalogue import CatalogueScreen, catalogue
 from llmrec.demo.compare import compare
+from llmrec.demo.exports import LINKED, linked
 from llmrec.demo.extras import Extras
 from llmrec.demo.feedback import Consent, Feedback
 from llmrec.demo.inside import inside
 from llmrec.demo.measure import measure
+from llmrec.demo.packing import Packed
+from llmrec.demo.refused import app_options, notices
 from llmrec.demo.screen import Screen, told
+from llmrec.demo.sessions import Sessions
 from llmrec.demo.talk import talk
 from llmrec.demo.texts import preferred, say
 from llmrec.demo.untrusted import Limits
-from llmrec.demo.visit import Visit
+from llmrec.demo.visit import Visit, show_shared
 from llmrec.types import LANGUAGES
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
     from llmrec.recommender import Recommender
 
 __all__ = ["build", "launch_options"]
@@ -34,7 +42,7 @@ WAITING = 60
 VISITS = 500  # kept at the same time; the one longest idle goes first
 KEPT = (600, 3600)  # seconds between two looks at what was uploaded, and until it goes
 TABS = ("talk", "compare", "catalogue", "measure", "inside")
-_STYLES = ("page", "compare", "catalogue", "measure", "inside")
+_STYLES = ("page", "compare", "catalogue", "measure", "inside", "refused")
 _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial")
 
 
@@ -64,14 +72,16 @@ def build(
             elem_id="lr-top",
         )
         makers: dict[str, Callable[[], Screen]] = {
-            "talk": lambda: talk(recommender, visit, script, feedback, consent),
+            "talk": lambda: talk(recommender, visit, script, feedback, consent, extras),
             "catalogue": lambda: catalogue(recommender, visit, script, uploads=extras.uploads),
             "measure": lambda: measure(extras.runs, visit, script),
             "inside": lambda: inside(recommender, visit, script),
         }
         rivals = extras.contestants or {}
         if len(rivals) > 1:
-            makers["compare"] = lambda: compare(rivals, visit, script, feedback, consent)
+            makers["compare"] = lambda: compare(
+                rivals, visit, script, feedback, consent, extras.pictures
+            )
         screens: list[Screen] = []
         tabs: dict[str, Any] = {}
         with gr.Tabs(elem_id="lr-tabs"):
@@ -90,12 +100,9 @@ def build(
 
         def arrive(visit: Visit, request: gr.Request) -> dict[Any, Any]:
             visit.language = preferred(request.headers.get("accept-language", ""))
+            if extras.links and (told := request.query_params.get(LINKED)):
+                show_shared(recommender, visit, linked(told))
             return dressed(visit)
-
-        talked = screens[0]
-
-        def begin_anew(visit: Visit) -> dict[Any, Any]:
-            return talked.texts(visit)
 
         def switch(visit: Visit, event: gr.EventData) -> dict[Any, Any]:
             language = told(event).get("language")
@@ -115,7 +122,7 @@ def build(
             if isinstance(screen, CatalogueScreen):
                 app.unload(screen.leave)
                 for event in screen.switched:
-                    event.then(begin_anew, **{**quick, "outputs": talked.components})
+                    event.then(dressed, **quick)
         app.load(arrive, **quick)
         top.language(switch, **quick)
         endpoints(recommender, AT_ONCE)
@@ -123,8 +130,13 @@ def build(
     return cast("gr.Blocks", app)
 
 
-def launch_options() -> dict[str, Any]:
-    """Theme, looks and safe settings for ``launch()``."""
+def launch_options(extras: Extras | None = None) -> dict[str, Any]:
+    """Theme, looks and safe settings for ``launch()``.
+
+    Parameters
+    ----------
+    extras: those of the page, to have browsers refuse pictures from anywhere else as well.
+    """
     return {
         "theme": gr.themes.Base(
             primary_hue="stone",
@@ -142,9 +154,36 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "state_session_capacity": VISITS,
         "max_file_size": Limits().size,
-        "app_kwargs": {"exception_handlers": refusals()},
+        "app_kwargs": {
+            **app_options(),
+            "middleware": [
+                Middleware(Packed),
+                Middleware(Sessions),
+                *([Middleware(_Pictures, extras.pictures)] if extras else []),
+            ],
+        },
+        "js": notices(),
         **mcp_options(),
     }
+
+
+class _Pictures:
+    """Tells browsers with every page from where pictures may be loaded."""
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        self._app = app
+        allowed = " ".join(("'self'", "data:", "blob:", *(f"https://{h}" for h in hosts)))
+        self._policy = f"img-src {allowed}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers["Content-Security-Policy"] = self._policy
+            await send(message)
+
+        await self._app(scope, receive, told)
 
 
 def _size(model: Any) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from llmrec.demo.texts import say
-from llmrec.types import Preferences
+from llmrec.types import Item, Preferences
 from llmrec.wishes import Things, Wish, things_of
 from llmrec.wording import display_name
 
@@ -111,6 +111,7 @@ class Choices:
         self._people = sorted(p for p, _ in people.most_common(SUGGESTED))
         best = catalog.popularity.argsort(kind="stable")[::-1][:SUGGESTED]
         self.popular = catalog.items_at(best)
+        self._made: dict[tuple[str, str], dict[str, str]] = {}
         self._get = catalog.get
         self._known: Callable[[object], bool] = catalog.__contains__
         self._lacking = {name for name, share in catalog.known.items() if not share}
@@ -127,20 +128,36 @@ class Choices:
 
     def of(self, control: Control, values: Sequence[str], language: str) -> list[tuple[str, str]]:
         """What a control offers: (name in ``language``, value); ``values`` are always among it."""
+        always = self._always(control, language)
+        more = [v for v in values if v not in always]
         if control.kind == "choice":
-            out = [
-                (display_name(control.vocabulary, v, language), v)
-                for v in dict.fromkeys((*self._lists[control.vocabulary], *values))
-            ]
-            return sorted(out, key=lambda pair: pair[0].casefold())
+            named = always | {v: display_name(control.vocabulary, v, language) for v in more}
+            pairs = [(name, value) for value, name in named.items()]
+            return sorted(pairs, key=lambda pair: pair[0].casefold()) if more else pairs
         if control.kind == "person":
-            return [(p, p) for p in dict.fromkeys((*values, *self._people))]
-        named = [self._get(v) for v in values if self._known(v)]
-        films = {i.id: i for i in (*named, *self.popular)}
-        return [
-            (f"{i.title_in(language)} ({i.year})" if i.year else i.title_in(language), i.id)
-            for i in films.values()
-        ]
+            first = dict.fromkeys(more)
+            return [(p, p) for p in (*first, *always)]
+        items = {v: _dated(self._get(v), language) for v in more if self._known(v)}
+        return [(name, value) for value, name in (items | always).items()]
+
+    def holds(self, control: Control, values: Sequence[str]) -> bool:
+        """Whether a control offers these always, so that its choices need not be sent again."""
+        return {*values} <= self._always(control, "en").keys()
+
+    def _always(self, control: Control, language: str) -> dict[str, str]:
+        """The name of each value that a control offers to everybody, made once."""
+        key = (control.vocabulary or control.kind, language)
+        if key not in self._made:
+            if control.kind == "choice":
+                values = self._lists[control.vocabulary]
+                named = ((v, display_name(control.vocabulary, v, language)) for v in values)
+                made = dict(sorted(named, key=lambda pair: pair[1].casefold()))
+            elif control.kind == "person":
+                made = {p: p for p in self._people}
+            else:
+                made = {i.id: _dated(i, language) for i in self.popular}
+            self._made[key] = made
+        return self._made[key]
 
 
 def shown(preferences: Preferences | None) -> dict[str, Value]:
@@ -303,3 +320,8 @@ def _check(p: Preferences, language: str) -> None:
         if both := sorted(wanted & {*getattr(p, f"{name}_out")}):
             named = display_name(kind, both[0], language) if kind else both[0]
             raise PanelError("error_both", value=named)
+
+
+def _dated(item: Item, language: str) -> str:
+    title = item.title_in(language)
+    return f"{title} ({item.year})" if item.year else title

@@ -1,17 +1,18 @@
 # ruff: noqa: E501  (sentences and markup stay in one piece)
-"""Posters hides how a picture is drawn from an item alone: its genre, its id and its title."""
+"""Posters hides what picture an item has: its own, or one drawn from its genre, id and title."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 
+from llmrec.records import picture, picture_host
 from llmrec.types import Item
 
-__all__ = ["poster"]
+__all__ = ["art", "poster", "shown_picture"]
 
 WIDTH, HEIGHT = 200, 300
 MARGIN = 16
@@ -276,6 +277,32 @@ _GENERAL: tuple[Motif, ...] = (_rings, _dots, _shards, _waves, _sun)
 # What a film is about shows better in these than in the genres that go with nearly everything.
 _TELLING = ("Horror", "Sci-Fi", "Western", "War", "Animation", "Musical", "Music", "Romance", "Crime",
             "Fantasy", "Mystery", "Sport", "Action", "Adventure", "Comedy")  # fmt: skip
+
+
+def shown_picture(item: Item, hosts: Sequence[str]) -> str:
+    """The address of an item's picture if it is at one of the hosts, else nothing.
+
+    Parameters
+    ----------
+    hosts: exact ones, and ``*.example.org`` for all under one, in lower case.
+    """
+    asked = picture_host(item.image)
+    named = any(asked == h or (h[:2] == "*." and asked.endswith(h[1:])) for h in hosts)
+    return picture(item.image) if asked and named else ""
+
+
+def art(item: Item, language: str = "en", hosts: Sequence[str] = ()) -> str:
+    """The picture of an item over its poster, which stays where the picture does not come.
+
+    Both are decoration, as for ``poster``.
+    """
+    address = shown_picture(item, hosts)
+    if not address:
+        return poster(item, language)
+    return (
+        f'{poster(item, language)}<img class="lr-picture" src="{escape(address)}" alt="" '
+        'loading="lazy" decoding="async" referrerpolicy="no-referrer"/>'
+    )
 
 
 def poster(item: Item, language: str = "en") -> str:

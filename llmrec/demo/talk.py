@@ -13,6 +13,7 @@ from llmrec.answering import MIN_SIMILARITY
 from llmrec.demo.cards import log as log_html
 from llmrec.demo.cards import panel_head
 from llmrec.demo.consent import consent_box
+from llmrec.demo.extras import Extras
 from llmrec.demo.feedback import Consent, Feedback, asked_for
 from llmrec.demo.panel import CONTROLS, Choices, Control, PanelError, choices_of, read, shown
 from llmrec.demo.screen import Screen, Updates, told
@@ -37,6 +38,7 @@ def talk(
     script: str,
     feedback: Feedback,
     consent: gr.State,
+    extras: Extras | None = None,
 ) -> Screen:
     """Lay out the screen in the current Blocks and wire it.
 
@@ -44,7 +46,9 @@ def talk(
     ----------
     script: for the HTML components: reports clicks as the events "say", "mark" and "language".
     feedback, consent: where what is marked is kept, of visitors who agree.
+    extras: where pictures may come from, and whether lists have links.
     """
+    extras = extras or Extras()
     fresh = Visit(things=recommender.things)
     things = fresh.things
 
@@ -56,7 +60,12 @@ def talk(
 
     def shown_log(visit: Visit) -> list[str]:
         popular = offers(visit).popular
-        return log_html(visit, popular[:: max(1, len(popular) // STRIP)][:STRIP])
+        return log_html(
+            visit,
+            popular[:: max(1, len(popular) // STRIP)][:STRIP],
+            pictures=extras.pictures,
+            links=extras.links,
+        )
 
     choices = offers(fresh)
     with gr.Row(elem_id="lr-body", equal_height=True):
@@ -108,6 +117,7 @@ def talk(
     def texts(visit: Visit) -> Updates:
         ui, things = visit.language, visit.things
         values, choices = shown(visit.preferences), offers(visit)
+        silent = all(turn.shared for turn in visit.turns)
         return {
             log: shown_log(visit),
             # Labels and choices only: what the visitor may be editing there stays.
@@ -117,7 +127,7 @@ def talk(
                     **_choices(c, values[c.name], choices, ui),
                     visible=choices.offered(c) or bool(values[c.name]),
                     # In a tab, Gradio begins an empty number as 0.
-                    **({} if visit.turns or c.kind not in _NUMBERS else {"value": None}),
+                    **({"value": None} if silent and c.kind in _NUMBERS else {}),
                 )
                 for c in CONTROLS
             },
@@ -179,11 +189,11 @@ def talk(
         yield from stream(visit, answer(mine(visit), visit, preferences=preferences), None)
 
     def press(visit: Visit, agreed: Consent, event: gr.EventData) -> Updates:
-        item_id = str(told(event).get("id"))
-        if visit.mark(item_id, str(told(event).get("mark"))):
+        item_id, mark = (str(told(event).get(key)) for key in ("id", "mark"))
+        if visit.mark(item_id, mark) and mark != "seen":
+            # Of a list that somebody shared, nothing was asked: there asked_for gives nothing.
             asked = asked_for(mine(visit), visit, item_id)
-            marks = visit.marks(item_id)
-            opinion = next((m for m in ("like", "dislike") if m in marks), "none")
+            opinion = next((m for m in ("like", "dislike") if m in visit.marks(item_id)), "none")
             if asked is not None:
                 feedback.mark(agreed, asked, item_id, opinion, recommender.model.name)
         return {log: shown_log(visit)}
@@ -256,7 +266,8 @@ def _lay_out(choices: Choices) -> dict[str, Any]:
 
 
 def _control_update(control: Control, value: Any, choices: Choices, language: str) -> Any:
-    more = _choices(control, value, choices, language)
+    known = control.kind in (*_NUMBERS, "text") or choices.holds(control, value)
+    more = {} if known else _choices(control, value, choices, language)
     if not choices.offered(control) and control.kind not in _NUMBERS:
         more["visible"] = bool(value)
     return gr.update(value=value, **more)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import random
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llmrec.answering import MIN_SIMILARITY
+from llmrec.demo.marks import MARKS, marks_of, pressed
 from llmrec.demo.texts import say
 from llmrec.errors import LLMRecError
 from llmrec.types import (
@@ -29,11 +31,18 @@ from llmrec.wording import display_name, wish_labels
 if TYPE_CHECKING:
     from llmrec.recommender import Event, Recommender
 
-__all__ = ["CHIPS", "MARKS", "Mark", "Turn", "Visit", "answer", "carried", "drawn", "summary"]
+__all__ = [
+    "CHIPS",
+    "Turn",
+    "Visit",
+    "answer",
+    "carried",
+    "drawn",
+    "show_shared",
+    "summary",
+]
 
-Mark = Literal["like", "dislike", "seen"]
 Stage = Literal["thinking", "cards", "done", "stopped", "failed"]
-MARKS: tuple[Mark, ...] = ("like", "dislike", "seen")
 CHIPS = 4
 _OLDEST_DECADE, _NEW = 1930, 2000  # "the 20s" are two; "the 2000s" are said in full
 _PAUSE = 0.05  # seconds between two pictures of a text that grows
@@ -53,6 +62,7 @@ class Turn:
     chips: messages to go on with.
     route: what the words were taken for; see ``Reply``. answer: to a question, or of a title.
     confidence, calibrated: as in ``Reply``; None until the reply is whole.
+    shared: whether somebody else's list is shown, and nothing was said.
     """
 
     said: str
@@ -67,6 +77,7 @@ class Turn:
     answer: Answer | None = None
     confidence: float | None = None
     calibrated: bool = False
+    shared: bool = False
 
     @property
     def running(self) -> bool:
@@ -143,6 +154,10 @@ class Visit:
             last, self.turns = self.turns[-1], self.turns[:-1]
             return "" if last.by_hand else last.said
 
+    def before(self, number: int) -> Conversation:
+        """The conversation as it was when turn ``number`` began."""
+        return self._before[number][0]
+
     def change(self, run: int, **changes: Any) -> bool:
         """Change the turn of a run; False if that run is not the current one."""
         with self._lock:
@@ -178,19 +193,7 @@ class Visit:
             shown = {r.item.id for t in self.turns for r in t.recommendations}
             if item_id not in shown or mark not in MARKS:
                 return False
-            marks: dict[str, list[str]] = {
-                name: list(getattr(self.conversation, _FIELD[name])) for name in MARKS
-            }
-            here = marks[mark]
-            if item_id in here:
-                here.remove(item_id)
-            else:
-                here.append(item_id)
-                opposite = {"like": "dislike", "dislike": "like"}.get(mark)
-                if opposite and item_id in marks[opposite]:
-                    marks[opposite].remove(item_id)
-            changed = {_FIELD[name]: tuple(ids) for name, ids in marks.items()}
-            self.conversation = dataclasses.replace(self.conversation, **changed)  # type: ignore[arg-type]
+            self.conversation = pressed(self.conversation, item_id, mark)
             return True
 
     def forget(self, old: Preferences, new: Preferences) -> None:
@@ -207,7 +210,7 @@ class Visit:
 
     def marks(self, item_id: str) -> frozenset[str]:
         """Which buttons of a film are pressed."""
-        return frozenset(m for m in MARKS if item_id in getattr(self.conversation, _FIELD[m]))
+        return marks_of(self.conversation, item_id)
 
     def _keep(self, turn: Turn) -> None:
         """What was answered becomes part of the conversation; what was not, does not."""
@@ -235,7 +238,6 @@ class Visit:
 
 
 _OPINIONS = ("likes", "dislikes", "seen")
-_FIELD: dict[str, str] = {"like": "liked", "dislike": "disliked", "seen": "seen"}
 
 
 def answer(
@@ -253,7 +255,7 @@ def answer(
     what goes wrong: the turn's ``problem`` says it. Closing the iterator stops the model.
     """
     by_hand = preferences is not None
-    said = summary(preferences) if preferences is not None else message
+    said = summary(preferences, visit.things) if preferences is not None else message
     if not said.strip() or len(said) > MAX_MESSAGE_CHARS:
         problem = "error_empty" if not said.strip() else "error_long"
         visit.begin(Turn(said, stage="failed", problem=problem))
@@ -314,6 +316,29 @@ def answer(
             yield visit.turns[-1]
 
 
+def show_shared(recommender: Recommender, visit: Visit, items: Sequence[str]) -> None:
+    """Show a list that somebody shared: as a turn, and as shown in the conversation.
+
+    Parameters
+    ----------
+    items: ids. Those that the catalogue does not have are left out; without any left, the turn
+        says so.
+    """
+    known = [i for i in dict.fromkeys(items) if i in recommender.catalog]
+    if not known:
+        visit.begin(Turn("", stage="failed", problem="error_shared", shared=True))
+        return
+    found = recommender.catalog.get_many(known)
+    listed = tuple(Recommendation(item, n, math.nan) for n, item in enumerate(found, 1))
+    ui = visit.language
+    titles = "; ".join(item.title_in(ui) for item in found)
+    visit.begin(Turn("", stage="done", route="shared", recommendations=listed, shared=True))
+    # A pair, as chat templates want it; the visitor's part asks for nothing.
+    visit.conversation = visit.conversation.add(
+        Message("user", say(ui, "hello")), Message("assistant", titles, tuple(known))
+    )
+
+
 def drawn(recommender: Recommender, visit: Visit, dice: random.Random | None = None) -> str:
     """A wish by chance, of which the catalogue holds something that the visitor has not seen."""
     dice = dice or random.Random()
@@ -329,11 +354,11 @@ def drawn(recommender: Recommender, visit: Visit, dice: random.Random | None = N
     return say(ui, "surprise_message", visit.things, what=what)
 
 
-def summary(preferences: Preferences) -> str:
+def summary(preferences: Preferences, things: Things = "films") -> str:
     """Corrected preferences in words, in their language, as a turn of the visitor's."""
     language = preferences.language
     themes = [display_name("keyword", k, language).lower() for k in preferences.keywords]
-    words = [*wish_labels(wishes(preferences), language), *themes]
+    words = [*wish_labels(wishes(preferences), language, things), *themes]
     if preferences.text:
         words.append(preferences.text)
     return ", ".join(words) or say(language, "edited_none")
