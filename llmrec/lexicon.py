@@ -238,11 +238,11 @@ class Lexicon:
         weights: list[float] = []
         credit: defaultdict[str, float] = defaultdict(float)
         seen_lower: Counter[str] = Counter()
-        known: set[str] = set()
+        known: Counter[str] = Counter()
         genres: Counter[str] = Counter()
         for item in items:
             genres.update(item.genres)
-            known |= {name for name in _FACTS - known if getattr(item, name) not in (None, ())}
+            known.update(name for name in _FACTS if getattr(item, name) not in (None, ()))
             self._ids.append(item.id)
             names.append(item.all_titles)
             years.append(item.year)
@@ -252,7 +252,7 @@ class Lexicon:
             for text in (item.description, *item.descriptions.values()):
                 seen_lower.update({fold(w) for w in text.split() if w.islower()})
         self.known = frozenset(known)
-        self.things = things_of(dict.fromkeys(known, 1.0))
+        self.things = things_of({name: n / len(self._ids) for name, n in known.items()})
         self._years = years
         self._titles = TitleIndex(names, years, prefer=weights)
         full = {fold(t) for own in names for t in own}

@@ -118,6 +118,10 @@ class Planner:
         if self._things == "films":
             return None
         fits = self._signals.words(p.text) > 0 if p.text else None
+        if fits is not None and (p.genres or p.genres_any or p.people or p.people_any):
+            unchecked = checkable(wishes(p), self._catalog.known)[1]
+            if not self._meeting(p, unchecked, frozenset(), fits).size:
+                fits = None  # a genre or a person is wish enough: the words only order
         if p.similar_to or (p.likes and fits is None):
             alike = self._signals.alike(p.similar_to + p.likes) > 0
             fits = alike if fits is None else fits | alike

@@ -61,6 +61,11 @@ _CHAT_WORDS = frozenset(
 )
 
 
+_THINGS = frozenset(
+    """book books novel novels livro livros libro libros novela novelas game games jogo jogos juego
+    juegos videogame videojuego album albums albuns albumes record records disco discos title
+    titles titulo titulos""".split()
+)
 _SHOP_WORDS = frozenset(
     """recommend recommendation suggest suggestion please thanks thank hey hello want wants wanted
     wanna like likes liked love loves looking find give show tell need needs would could should
@@ -290,7 +295,12 @@ class Understander:
                 said = turn.marked.message[s.start : s.end]
                 kept[s.mark] = f"{kept.get(s.mark, '')} {said}"
         rest = _MARK.sub(lambda m: kept.get(m.group(), " "), turn.marked.text)
-        return _words_of_shop(rest) if self._shop else _free_text(rest)
+        if not self._shop:
+            return _free_text(rest)
+        said = _words_of_shop(rest)
+        if "genres" not in self.lexicon.known:
+            return said
+        return " ".join(w for w in said.split() if w not in _THINGS)  # all of them are that
 
     # -- folding ------------------------------------------------------------------------------
 

@@ -1037,8 +1037,8 @@ class Recommender:
                     rank,
                     score,
                     reason(item, p, met, nearest, language, things=self.things),
-                    wish_labels(met, language),
-                    wish_labels(missed, language),
+                    wish_labels(met, language, self.things),
+                    wish_labels(missed, language, self.things),
                 )
             )
         text = reply_text(

@@ -69,7 +69,8 @@ class Signals:
         if self._things == "films":
             return self._content.to(rows)
         named = self._catalog.items_at(rows)
-        found = self._word_scores(" ".join(f"{i.title} {i.description}" for i in named)).copy()
+        said = (f"{i.title} {' '.join((*i.genres, *i.people))} {i.description}" for i in named)
+        found = self._word_scores(" ".join(said)).copy()
         found[rows] = 0.0
         return _of_largest(found)
 

@@ -23,7 +23,8 @@ _ALL = ("genres", "people", "directors")
 _ANY = ("genres_any", "people_any", "countries", "languages")
 _OUT = ("genres_out", "people_out", "countries_out", "languages_out", "keywords_out")
 _BOUNDS = ("year_min", "year_max", "runtime_min", "runtime_max", "price_min", "price_max")
-_OF_FILMS = ("runtime", "directors", "cast", "genres")
+_OF_FILMS = ("runtime", "directors")
+_FEW = 0.25  # of the items with a price: so many films among products do not make a shop of films
 
 _fold = lru_cache(maxsize=65536)(fold)
 
@@ -100,12 +101,15 @@ def without(preferences: Preferences, wish: Wish) -> Preferences:
 def things_of(known: Mapping[str, float]) -> Things:
     """What a catalogue holds, by the share of its items that have each field of Item.
 
-    Where no item has what films have, they are products; a year makes them films, unless they
-    have prices.
+    Running times and directors make it one of films, unless much more has a price than has them.
+    Without these, a price makes it one of products: books, games and records have genres and years
+    too, and people, their authors and artists. Without a price, a genre, a year or a cast means
+    films.
     """
-    if any(known.get(name) for name in _OF_FILMS):
+    price = known.get("price", 0.0)
+    if (films := max(known.get(name, 0.0) for name in _OF_FILMS)) and films >= _FEW * price:
         return "films"
-    return "films" if known.get("year") and not known.get("price") else "products"
+    return "films" if not price and any(map(known.get, ("genres", "year", "cast"))) else "products"
 
 
 def meets_all(item: Item, conditions: Iterable[Wish]) -> bool:

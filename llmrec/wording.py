@@ -87,6 +87,7 @@ _T = {
 # What is said otherwise of products.
 _OF_PRODUCTS = {
     "en": {
+        "with": "by {}", "without_person": "not by {}",
         "nothing": "I found no product in the catalogue that goes with that. Take back a wish, or say it in other words, and I will look again.",
         "open": "Tell me what it is for or what it should have, and I will narrow it down.",
         "relaxed": "No product meets all of it, so I gave up: {}.",
@@ -94,6 +95,7 @@ _OF_PRODUCTS = {
         "excluded": "I left out what you know already or did not like.",
     },
     "pt": {
+        "with": "de {}", "without_person": "que não seja de {}",
         "nothing": "Não achei no catálogo nenhum produto que combine com isso. Retire um dos pedidos, ou diga com outras palavras, e eu procuro de novo.",
         "open": "Diga para que serve ou o que deve ter e eu afino a lista.",
         "relaxed": "Nenhum produto atende a tudo, então abri mão de: {}.",
@@ -101,6 +103,7 @@ _OF_PRODUCTS = {
         "excluded": "Deixei de fora o que você já conhece ou de que não gostou.",
     },
     "es": {
+        "with": "de {}", "without_person": "que no sea de {}",
         "like": "cercano a {}",
         "nothing": "No encontré en el catálogo ningún producto que encaje con eso. Quita uno de los deseos, o dilo con otras palabras, y busco de nuevo.",
         "found_one": "Este es el que mejor encaja: {}.", "found": "Estos son los que mejor encajan: {}.",
@@ -161,9 +164,9 @@ def amount(price: float, language: str, *, cents: bool = True) -> str:
 
 
 _PRODUCT_CHIPS = {
-    "en": ("Cheaper", "Show me others"),
-    "pt": ("Mais barato", "Mostre outros"),
-    "es": ("Más barato", "Muéstrame otros"),
+    "en": ("Cheaper", "Show me others", "No {}"),
+    "pt": ("Mais barato", "Mostre outros", "Sem {}"),
+    "es": ("Más barato", "Muéstrame otros", "Sin {}"),
 }
 _CHIPS = {
     "en": ("Newer", "Older", "Shorter", "Something lighter", "Darker", "No {}"),
@@ -182,11 +185,13 @@ def chip_texts(
     genres: how many of the items shown are of each genre.
     things: what the catalogue holds. priced: whether it gives prices.
     """
-    if things == "products":
-        return list(_PRODUCT_CHIPS[language] if priced else _PRODUCT_CHIPS[language][1:])
-    newer, older, shorter, lighter, darker, no = _CHIPS[language]
+    no = (_PRODUCT_CHIPS if things == "products" else _CHIPS)[language][-1]
     most = sorted(genres, key=lambda g: (-genres[g], g))[:2]
     without = [no.format(display_name("genre", g, language).lower()) for g in most]
+    if things == "products":
+        cheaper, others, _ = _PRODUCT_CHIPS[language]
+        return [*([cheaper] if priced else []), *without, others]
+    newer, older, shorter, lighter, darker, _ = _CHIPS[language]
     return [newer, shorter, lighter, *without, older, darker]
 
 
@@ -201,9 +206,9 @@ def _joined(values: Sequence[str], word: str) -> str:
     return ", ".join(values[:-1]) + word + values[-1] if len(values) > 1 else values[0]
 
 
-def wish_label(wish: Wish, language: str) -> str:
+def wish_label(wish: Wish, language: str, things: Things = "films") -> str:
     """A wish in a few words: "no horror", "at most 2 h", "with Keanu Reeves"."""
-    t = _T[language]
+    t = _texts(language, things)
     kind = _KIND.get(wish.attribute, "")
     values = [_lower(display_name(kind, v, language), kind) if kind else v for v in wish.values]
     named = _joined(values, t["or"])
@@ -228,7 +233,7 @@ def wish_label(wish: Wish, language: str) -> str:
     return t["without"].format(named) if wish.negative else named
 
 
-def wish_labels(wishes: Sequence[Wish], language: str) -> tuple[str, ...]:
+def wish_labels(wishes: Sequence[Wish], language: str, things: Things = "films") -> tuple[str, ...]:
     """Labels of several wishes; a first and a last year become one label, so do two prices."""
     t = _T[language]
     bounds = {w.field: w for w in wishes if w.attribute in ("year", "price")}
@@ -236,7 +241,7 @@ def wish_labels(wishes: Sequence[Wish], language: str) -> tuple[str, ...]:
     for w in wishes:
         low, high = bounds.get(f"{w.attribute}_min"), bounds.get(f"{w.attribute}_max")
         if low is None or high is None:
-            out.append(wish_label(w, language))
+            out.append(wish_label(w, language, things))
         elif w is low and w.attribute == "year":
             template = t["year" if low.values == high.values else "years"]
             out.append(template.format(low.values[0], high.values[0]))
@@ -293,7 +298,7 @@ def reason(
     if "languages" in fields:
         spoken = _asked_for(item.languages, matched)
         facts += [t["in"].format(display_name("language", c, language)) for c in spoken]
-    facts += _people(item, matched, language)
+    facts += _people(item, matched, t)
     if not facts and (mentioned := _mentioned(item, preferences.text)):
         facts.append(t["mentions"].format(", ".join(f"“{w}”" for w in mentioned)))
     if item.price is not None:
@@ -309,9 +314,8 @@ def reason(
     return ", ".join(facts)
 
 
-def _people(item: Item, matched: Sequence[Wish], language: str) -> list[str]:
+def _people(item: Item, matched: Sequence[Wish], t: Mapping[str, str]) -> list[str]:
     """The people of an item who were asked for, with what they did."""
-    t = _T[language]
     asked = {v for w in matched if w.attribute == "people" and not w.negative for v in w.values}
     any_director = any(w.attribute == "directors" for w in matched)
     directors = [d for d in item.directors if d in asked or any_director]
@@ -386,17 +390,17 @@ def reply_text(
     if preferences.unknown:
         parts.append(t["unknown"].format(_joined([f"“{u}”" for u in preferences.unknown], t["or"])))
     if unchecked:
-        parts.append(_unchecked(unchecked, language))
+        parts.append(_unchecked(unchecked, language, things))
     if not recommendations:
         return " ".join([*parts, t["nothing"]])
     keywords = [
         _lower(display_name("keyword", k, language), "keyword") for k in preferences.keywords
     ]
-    understood = [*wish_labels(asked, language), *keywords]
+    understood = [*wish_labels(asked, language, things), *keywords]
     if understood:
         parts.append(t["wishes"].format(", ".join(understood)))
     if relaxed:
-        parts.append(t["relaxed"].format(", ".join(wish_labels(relaxed, language))))
+        parts.append(t["relaxed"].format(", ".join(wish_labels(relaxed, language, things))))
     if again:
         parts.append(t["again"])
     n = len(recommendations)
@@ -417,12 +421,12 @@ def _dated(item: Item, language: str) -> str:
     return f"{title} ({item.year})" if item.year else title
 
 
-def _unchecked(wishes: Sequence[Wish], language: str) -> str:
+def _unchecked(wishes: Sequence[Wish], language: str, things: Things) -> str:
     place = LANGUAGES.index(language)
-    t = _T[language]
+    t = _texts(language, things)
     facts = dict.fromkeys(_FACTS[w.attribute][place] for w in wishes)
     return t["unchecked"].format(
-        _joined(list(facts), t["nor"]), ", ".join(wish_labels(wishes, language))
+        _joined(list(facts), t["nor"]), ", ".join(wish_labels(wishes, language, things))
     )
 
 

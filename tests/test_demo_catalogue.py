@@ -173,6 +173,12 @@ def test_catalogue_text_is_escaped_and_orders_are_left_out() -> None:
         assert "A quiet story of two riders." in html
 
 
+def test_what_is_known_alike_comes_newest_first() -> None:
+    alike = [Item(f"a{y}", f"Film {y}", y, popularity=0.5) for y in (1990, 2010, 1950)]
+    catalog = Catalog.from_items([*alike, Item("known", "Known", 1930, popularity=1.0)])
+    assert [i.id for i in found(catalog, View())[0]] == ["known", "a2010", "a1990", "a1950"]
+
+
 def test_undated_items_come_last(recommender: Recommender) -> None:
     for sort in ("newest", "oldest"):
         items, total, _ = found(recommender.catalog, View(sort=sort, page=2))
@@ -437,7 +443,7 @@ def test_upload_map_build_and_browse_in_a_browser(address: str, shop: Path) -> N
         page.wait_for_selector("text=Rows: 31; columns: 4; rows left out: 1.")
         page.get_by_role("button", name="Build the catalogue").click()
         page.wait_for_selector("text=Entries: 30; rows left out: 2")
-        page.get_by_role("button", name="Talk with my catalogue").click()
+        page.get_by_role("button", name="Use my catalogue").click()
         page.wait_for_selector("text=1 to 20 of 30")
         first = page.locator(".lr-cat-list summary").first
         first.press("Enter")

@@ -6,13 +6,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import gc
+import json
 import re
 import string
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,11 +28,21 @@ pytest.importorskip("gradio", reason="the extra demo is not installed")
 import gradio as gr
 
 from llmrec.catalog import Catalog
+from llmrec.demo import Extras, launch_options
+from llmrec.demo import build as build_page
 from llmrec.demo import compare as screen
 from llmrec.demo import consent as box
-from llmrec.demo import launch_options
 from llmrec.demo.feedback import REASONS, Asked, Consent, Feedback, Tally, read_feedback
-from llmrec.demo.match import Match, Round, Side, difference, embedded_contestants, play
+from llmrec.demo.match import (
+    Match,
+    Round,
+    Side,
+    as_asked,
+    difference,
+    embedded_contestants,
+    over,
+    play,
+)
 from llmrec.demo.visit import Visit
 from llmrec.errors import InputError
 from llmrec.models.profile import Profile
@@ -41,6 +55,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
+SCRIPT = resources.files("llmrec.demo").joinpath("page.js").read_text(encoding="utf-8")
 EVIL = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
 FILMS = [
     Item(f"{genre}-{n}", f"{genre.title()} Story {n}", 1990 + n, genres=(genre.title(),), runtime=80 + 5 * n,
@@ -101,6 +116,10 @@ def run(steps: Iterator[Round]) -> Round:
     return list(steps)[-1]
 
 
+def board(visit: Visit, match: Match) -> str:
+    return "".join(screen._board(visit, match))
+
+
 def ids(side: Side) -> tuple[str, ...]:
     return side.ids
 
@@ -110,13 +129,13 @@ PAIR = ("known", "rare")
 
 def test_lists_vote_reveal_and_a_second_message(contestants: dict[str, Recommender]) -> None:
     match, visit = Match(), Visit()
-    first = run(play(contestants, match, "an action film", PAIR))
+    first = run(play(lambda: contestants, match, "an action film", PAIR))
     assert first.stage == "done"
     by_name = {s.name: s for s in first.sides}
     assert set(by_name) == set(PAIR)
     assert ids(by_name["known"]) == tuple(f"action-{n}" for n in range(14, 9, -1))
     assert ids(by_name["rare"]) == tuple(f"action-{n}" for n in range(1, 6))
-    before = screen._board(visit, match)
+    before = board(visit, match)
     assert "known" not in before
     assert "rare" not in before
     assert match.open
@@ -124,11 +143,11 @@ def test_lists_vote_reveal_and_a_second_message(contestants: dict[str, Recommend
     voted = match.vote("a", ("new", "no such reason"))
     assert voted is not None
     assert voted.reasons == ("new",)
-    after = screen._board(visit, match)
-    assert f"A was {first.sides[0].name}. B was {first.sides[1].name}." in after
+    after = board(visit, match)
+    assert f"A was “{first.sides[0].name}”. B was “{first.sides[1].name}”." in after
     assert match.vote("b") is None  # once only
 
-    second = run(play(contestants, match, "and newer ones please", PAIR))
+    second = run(play(lambda: contestants, match, "and newer ones please", PAIR))
     assert second.stage == "done"
     assert not second.vote
     assert second.asked.messages[1].items  # both lists stand in the one conversation
@@ -153,12 +172,47 @@ def test_both_are_given_the_same(
         return iter(())
 
     monkeypatch.setattr(Recommender, "stream", lambda *a, **k: (e for e in stream(*a, **k)))
-    run(play(contestants, Match(), "a comedy of at most 100 minutes"))
+    run(play(lambda: contestants, Match(), "a comedy of at most 100 minutes"))
     (one, other) = given
     assert one[0] is other[0]
     assert one[1] is other[1]
     assert one[1].genres == ("Comedy",)
     assert one[1].runtime_max == 100
+
+
+def test_marks_count_for_both_and_tell_nobody(contestants: dict[str, Recommender]) -> None:
+    match, visit = Match(), Visit()
+    steps = play(lambda: contestants, match, "an action film", ("known", "twin"))
+    while next(steps).stage != "cards":
+        pass
+    assert match.mark("action-14", "like") is not None  # while the answers are still coming
+    first = run(steps)
+    assert [s.ids[0] for s in first.sides] == ["action-14"] * 2
+    pressed = 'data-mark="like" data-id="action-14" aria-pressed="true" aria-label="Like: Action Story 14"'
+    assert board(visit, match).count(pressed) == 2  # it stands in both lists
+    assert "known" not in board(visit, match)
+
+    for mark in ("dislike", "dislike"):  # takes the like back, then itself
+        assert match.mark("action-14", mark) is not None
+    assert match.conversation.liked == match.conversation.disliked == ()
+    match.mark("action-13", "like")
+    match.mark("action-13", "seen")
+    match.mark("action-12", "dislike")
+    for item_id, mark in (("comedy-1", "like"), ("action-13", "adore"), ("", "seen")):
+        assert match.mark(item_id, mark) is None
+    second = run(play(lambda: contestants, match, "and newer ones please"))
+    asked = second.asked
+    assert (asked.liked, asked.disliked, asked.seen) == (
+        ("action-13",),
+        ("action-12",),
+        ("action-13",),
+    )
+    assert second.preferences is not None
+    assert (second.preferences.likes, second.preferences.dislikes) == (asked.liked, asked.disliked)
+    assert {s.name for s in second.sides} == {"known", "twin"}
+    assert (match.conversation.liked, match.conversation.seen) == (("action-13",), ("action-13",))
+    match.clear()
+    assert match.conversation == Conversation()
 
 
 def test_order_is_of_chance_and_drawn_anew(contestants: dict[str, Recommender]) -> None:
@@ -182,7 +236,7 @@ def test_at_once_both_lists_come_together_and_streamed_one_by_one(
     contestants: dict[str, Recommender],
 ) -> None:
     for streamed in (False, True):
-        steps = list(play(contestants, Match(), "an action film", PAIR, streamed=streamed))
+        steps = list(play(lambda: contestants, Match(), "an action film", PAIR, streamed=streamed))
         listed = [sum(s.listed for s in r.sides) for r in steps]
         assert (1 in listed) == streamed
         assert listed[0] == 0
@@ -202,13 +256,13 @@ def test_what_goes_wrong_is_a_sentence(
     contestants: dict[str, Recommender], message: str, chosen: tuple[str, ...], problem: str
 ) -> None:
     match = Match()
-    assert run(play(contestants, match, message, chosen)).problem == problem
+    assert run(play(lambda: contestants, match, message, chosen)).problem == problem
     assert match.conversation == Conversation()
     assert not match.open
     for language in LANGUAGES:
-        html = screen._board(Visit(language), match)
+        html = board(Visit(language), match)
         assert re.search(r'role="alert">[^<{]{20,}<', html)
-    assert run(play(contestants, match, "a comedy")).stage == "done"  # and on it goes
+    assert run(play(lambda: contestants, match, "a comedy")).stage == "done"  # and on it goes
 
 
 def test_a_failing_contestant_loses_nothing(contestants: dict[str, Recommender]) -> None:
@@ -221,9 +275,9 @@ def test_a_failing_contestant_loses_nothing(contestants: dict[str, Recommender])
     broken = Broken(known.model, known.catalog, profile=Profile(lead="rules", writes=False))
     match = Match()
     both = {"known": known, "broken": broken}
-    assert run(play(both, match, "a comedy")).problem == "error_model"
+    assert run(play(lambda: both, match, "a comedy")).problem == "error_model"
     assert not match.open
-    assert "out of memory" not in screen._board(Visit(), match)
+    assert "out of memory" not in board(Visit(), match)
 
 
 def test_stop_and_leaving_end_both_models(contestants: dict[str, Recommender]) -> None:
@@ -246,7 +300,7 @@ def test_stop_and_leaving_end_both_models(contestants: dict[str, Recommender]) -
 
     slow = {"x": made(LinearRanker(model=0.0)), "y": made(LinearRanker(popularity=-1.0))}
     match = Match()
-    steps = play(slow, match, "a comedy", streamed=True)
+    steps = play(lambda: slow, match, "a comedy", streamed=True)
     while next(steps).stage != "cards":
         pass
     match.stop()
@@ -254,7 +308,7 @@ def test_stop_and_leaving_end_both_models(contestants: dict[str, Recommender]) -
     assert match.rounds[-1].stage == "stopped"
     assert closed == ["closed"] * 2
     assert not match.open  # half an answer is not voted on
-    steps = play(slow, match, "another comedy", streamed=True)
+    steps = play(lambda: slow, match, "another comedy", streamed=True)
     while next(steps).stage != "cards":
         pass
     steps.close()  # type: ignore[attr-defined]
@@ -291,8 +345,24 @@ def test_tally_counts_a_pair_whichever_stood_left() -> None:
     assert dict(tally.counts) == {("x", "y"): {"first": 2, "second": 1, "equal": 1, "bad": 1}}
     html = screen._pair(("x", "y"), tally.counts["x", "y"], "en")
     assert "x: 2 · y: 1 · equal: 1 · both bad: 1" in html
-    assert "x preferred in 67 % of decided votes (95 % interval 21 to 94 %)" in html
+    assert "67 % of decided votes for “x” (95 % interval 21 to 94 %)" in html
     assert "no decided vote yet" in screen._pair(("x", "y"), {"equal": 3}, "en")
+
+
+def test_pictures_come_from_allowed_hosts_alone() -> None:
+    films = [
+        Item(f"w{n}", f"West {n}", genres=("Western",), price=n + 0.5,
+             image=f"https://{host}/{n}.jpg")
+        for n, host in enumerate(("img.example.org", "elsewhere.net"))
+    ]  # fmt: skip
+    known = recommender_of(LinearRanker(model=0.0), films)
+    match = Match()
+    run(play(lambda: {"x": known, "y": known}, match, "a western"))
+    html = "".join(screen._board(Visit(), match, ("img.example.org",)))
+    assert html.count("https://img.example.org/0.jpg") == 2
+    assert "elsewhere.net" not in html
+    assert "example.org" not in board(Visit(), match)
+    assert "Western · 1.50" in html
 
 
 def test_what_others_wrote_is_text() -> None:
@@ -303,9 +373,9 @@ def test_what_others_wrote_is_text() -> None:
     known = recommender_of(LinearRanker(model=0.0), evil)
     both = {EVIL: known, f"{EVIL}2": known}
     match = Match()
-    assert run(play(both, match, f"a western {EVIL}")).stage == "done"
+    assert run(play(lambda: both, match, f"a western {EVIL}")).stage == "done"
     match.vote("a")
-    for html in (screen._board(Visit(), match), screen._tallies(Visit(), match, match.tally)):
+    for html in (board(Visit(), match), screen._tallies(Visit(), match, match.tally)):
         assert "<script" not in html
         assert "<img" not in html
         assert "&lt;script" in html
@@ -367,7 +437,7 @@ def app(contestants: dict[str, Recommender], tmp_path: Path) -> tuple[Any, Any, 
 
     async def build() -> tuple[Any, Any]:
         with gr.Blocks(analytics_enabled=False) as blocks:
-            return blocks, screen.compare(contestants, gr.State(Visit()), "", feedback)
+            return blocks, screen.compare(contestants, gr.State(Visit()), SCRIPT, feedback)
 
     # Without a running loop gradio makes some and leaves them open.
     blocks, made = asyncio.run(build())
@@ -388,8 +458,8 @@ def test_a_vote_is_kept_with_consent_alone(app: Any, contestants: dict[str, Reco
     blocks, made, feedback = app
     visit, match, consent = Visit("pt"), Match(), Consent()
     answer, tick, withdraw = (call(blocks, n) for n in ("answer", "tick", "withdraw"))
-    choices = [f.fn.args[0] for f in blocks.fns.values() if _name(f.fn) == "cast_vote"]
-    vote = {c: call(blocks, "cast_vote", nth=n) for n, c in enumerate(choices)}
+    choices = [f.fn.args[0] for f in blocks.fns.values() if _name(f.fn) == "vote"]
+    vote = {c: call(blocks, "vote", nth=n) for n, c in enumerate(choices)}
     assert set(vote) == {"a", "b", "equal", "bad"}
     settled = call(blocks, "settled")
 
@@ -432,13 +502,144 @@ def test_a_vote_is_kept_with_consent_alone(app: Any, contestants: dict[str, Reco
 
 
 def test_as_asked_names_every_item(contestants: dict[str, Recommender]) -> None:
-    from llmrec.demo.match import as_asked
-
     match = Match()
-    done = run(play(contestants, match, "something like Comedy Story 3", PAIR))
+    done = run(play(lambda: contestants, match, "something like Comedy Story 3", PAIR))
     asked = as_asked(contestants, done)
     assert {*done.sides[0].ids, *done.sides[1].ids, "comedy-3"} <= set(asked.titles)
     assert Asked.from_dict(asked.to_dict()) == asked
+
+
+def pressing(item_id: str, mark: str) -> Any:
+    return SimpleNamespace(_data={"id": item_id, "mark": mark})
+
+
+def test_a_mark_is_kept_with_consent_alone(app: Any) -> None:
+    blocks, _, feedback = app
+    visit, match, consent = Visit(), Match(), Consent()
+    press = call(blocks, "press")
+    list(call(blocks, "answer")("an action film", visit, match, "known", "twin", False))
+    assert "true" in str(press(visit, match, consent, pressing("action-14", "like")))
+    assert not list(feedback.folder.glob("*.jsonl"))
+    consent.given = True
+    for item_id, mark in (
+        ("action-14", "like"), ("action-13", "like"), ("action-13", "seen"),
+        ("action-12", "dislike"), ("action-11", "like"), ("action-11", "like"),
+        ("no such film", "like"),
+    ):  # fmt: skip
+        press(visit, match, consent, pressing(item_id, mark))
+    press(visit, match, consent, SimpleNamespace(_data="made up"))
+    (file,) = feedback.folder.glob("*.jsonl")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(r["item"], r["mark"]) for r in rows] == [
+        ("action-14", "none"), ("action-13", "like"), ("action-12", "dislike"),
+        ("action-11", "like"), ("action-11", "none"),
+    ]  # fmt: skip
+    assert {frozenset(r["by"].split(", ")) for r in rows} == {frozenset(("known", "twin"))}
+    (liked,) = read_feedback(feedback.folder)
+    assert liked["relevant"] == ["action-13"]
+    assert liked["messages"][-1]["content"] == "1. Action Story 13\n"
+
+    # What was marked stands in the question of the next round, and is named there.
+    list(call(blocks, "answer")("and a comedy", visit, match, "known", "twin", False))
+    press(visit, match, consent, pressing("comedy-14", "like"))
+    both = read_feedback(feedback.folder)
+    assert [r["relevant"] for r in both] == [["action-13"], ["comedy-14"]]
+
+
+def test_another_catalogue_shows_the_comparison_anew(contestants: dict[str, Recommender]) -> None:
+    async def build() -> Any:
+        return build_page(contestants["known"], extras=Extras(contestants))
+
+    blocks = asyncio.run(build())
+    use = next(b for b in blocks.blocks.values() if getattr(b, "value", "") == "Use my catalogue")
+    (switch,) = [f for f in blocks.fns.values() if (use._id, "click") in f.targets]
+    then = [f for f in blocks.fns.values() if f.trigger_after == switch._id]
+    shown = {getattr(c, "elem_id", "") for f in then for c in f.outputs}
+    assert {"lr-log", "lr-board", "lr-ballot"} <= shown
+
+
+KETTLES = [Item(f"k{n}", f"Kettle {n}", price=10.0 + n, keywords=("kettle",), popularity=n / 20,
+                description=f"A kettle of {n} litres.") for n in range(1, 16)]  # fmt: skip
+
+
+def test_an_own_catalogue_is_compared_over_and_stays_private(
+    app: Any, contestants: dict[str, Recommender]
+) -> None:
+    blocks, made, feedback = app
+    visit, match, consent = Visit(), Match(), Consent()
+    consent.given = True
+    answer = call(blocks, "answer")
+
+    def ask(message: str) -> Round:
+        list(answer(message, visit, match, "known", "rare", False))
+        return match.rounds[-1]
+
+    ask("an action film")
+    mine = contestants["known"].with_catalog(Catalog.from_items(KETTLES))
+    own: list[Recommender | None] = [mine]
+    visit.other, visit.things = (lambda: own[0]), "products"
+    said = str(made.texts(visit))  # as the page asks for when the catalogue is another
+    assert match.rounds == ()
+    assert "Headphones for running" in said
+    assert "Action Story" not in said
+
+    first = ask("a kettle")
+    assert first.stage == "done"
+    by_name = {s.name: s.ids for s in first.sides}
+    assert by_name["known"] == ("k15", "k14", "k13", "k12", "k11")
+    assert by_name["rare"] == ("k1", "k2", "k3", "k4", "k5")
+    assert "Have it: Kettle 15" in board(visit, match)
+    assert len(feedback.tally().counts) == 0
+    vote = call(blocks, "vote")
+    press = call(blocks, "press")
+    press(visit, match, consent, pressing("k15", "dislike"))
+    assert "not kept" in str(vote(visit, match, consent, []))
+    assert not list(feedback.folder.glob("*.jsonl"))
+    assert match.conversation.disliked == ("k15",)
+
+    own[0] = None  # deleted, or gone while its visitor was away
+    visit.things = "films"
+    press(visit, match, consent, pressing("k14", "like"))
+    assert match.rounds == ()
+    assert ask("an action film").sides[0].ids[0].startswith("action-")
+    assert sum(match.tally.counts["known", "rare"].values()) == 1
+
+    there = weakref.ref(mine.catalog)
+    del mine
+    gc.collect()
+    assert there() is None  # what was made for it went with it
+
+
+def test_contestants_over_another_catalogue_share_what_is_costly(
+    contestants: dict[str, Recommender],
+) -> None:
+    other = contestants["known"].with_catalog(Catalog.from_items(KETTLES))
+    made = over(contestants, other)
+    assert list(made) == list(contestants)
+    for name, recommender in made.items():
+        assert recommender.catalog is other.catalog
+        assert recommender.understander is other.understander
+        assert recommender.model is contestants[name].model
+
+
+def test_names_of_the_page_are_said_in_the_language_and_kept_as_they_are(
+    contestants: dict[str, Recommender], tmp_path: Path
+) -> None:
+    four = embedded_contestants(recommender_of(LinearRanker()))
+    for what in ("name", "what"):
+        known = {k for k in screen.TEXTS["en"] if k.startswith(f"{what}_")}
+        assert known == {f"{what}_{name}" for name in four}
+    visit, match = Visit("pt"), Match()
+    run(play(lambda: four, match, "um filme de ação", ("popularity alone", "lesser known")))
+    match.vote("a")
+    shown = board(visit, match) + screen._tallies(visit, match, match.tally)
+    assert "só a popularidade" in shown
+    assert "o menos conhecido: " in shown
+    assert "era “só a popularidade” (o mais conhecido que serve)." in shown
+    assert "popularity" not in shown
+    assert ("o menos conhecido", "lesser known") in screen._seats(four, "pt")
+    assert list(match.tally.counts) == [("lesser known", "popularity alone")]
+    assert screen._seats({"me/tuned": four["all signals"]}, "es")[1] == ("me/tuned", "me/tuned")
 
 
 # -- in a browser ----------------------------------------------------------------------------------
@@ -450,16 +651,14 @@ def serve(port: int) -> None:
         "known one": recommender_of(LinearRanker(model=0.0)),
         "rare one": recommender_of(LinearRanker(model=0.0, popularity=-1.5)),
     }
-    looks = launch_options()
-    css = resources.files("llmrec.demo").joinpath("compare.css").read_text(encoding="utf-8")
-    script = resources.files("llmrec.demo").joinpath("page.js").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as place, gr.Blocks(analytics_enabled=False) as blocks:
         visit = gr.State(Visit())
         with gr.Tab("Compare"):
-            screen.compare(contestants, visit, script, Feedback(place))
+            screen.compare(contestants, visit, SCRIPT, Feedback(place))
+        blocks.load(lambda: None, api_visibility="private")  # begins a visit, as on the page
         blocks.launch(
-            **{**looks, "css": looks["css"] + css}, server_name="127.0.0.1", server_port=port,
-            quiet=True, prevent_thread_lock=False,
+            **launch_options(), server_name="127.0.0.1", server_port=port, quiet=True,
+            prevent_thread_lock=False,
         )  # fmt: skip
 
 
@@ -480,6 +679,10 @@ def test_ask_vote_reveal_and_go_on_in_a_browser(browser: Browser) -> None:
         board = page.locator(".lr-board")
         assert "known one" not in board.inner_html()
         assert page.input_value("#lr-ask-box textarea") == ""
+        shared = page.get_by_role("button", name="Seen: ").first
+        shared.focus()
+        page.keyboard.press("Space")
+        page.wait_for_selector(".lr-mark[data-mark=seen][aria-pressed=true]")
         page.get_by_label("Something new").check()
         page.locator("#lr-vote-a").focus()
         page.keyboard.press("Enter")
@@ -493,6 +696,8 @@ def test_ask_vote_reveal_and_go_on_in_a_browser(browser: Browser) -> None:
         page.locator("#lr-withdraw").wait_for(state="visible")
         ask("and now a comedy", 2)
         assert not page.get_by_label("Something new").is_checked()
+        top = "() => document.querySelector('.lr-round:last-child').getBoundingClientRect().top"
+        page.wait_for_function(f"0 <= ({top})() && ({top})() < 200")  # the new lists are in view
         page.click("#lr-vote-bad")
         page.wait_for_selector(".lr-round:nth-of-type(2) .lr-told")
         assert "Kept, as you agreed." in page.locator(".lr-told").last.inner_text()
@@ -501,6 +706,8 @@ def test_ask_vote_reveal_and_go_on_in_a_browser(browser: Browser) -> None:
         assert not page.get_by_label("Keep my feedback").is_checked()
         page.click("#lr-again")
         page.wait_for_function("!document.querySelector('.lr-round')")
+        page.locator(".lr-board .lr-chip").first.click()
+        page.wait_for_selector(".lr-round[data-stage=done]")
 
 
 if __name__ == "__main__":

@@ -420,6 +420,8 @@ def test_what_was_asked_when_an_item_was_shown() -> None:
     assert first is not None
     assert [m.content for m in first.conversation.messages] == ["a drama"]
     assert asked_for(recommender, visit, "no such film") is None
+    visit.other = lambda: recommender  # a catalogue that a visitor brought is nobody else's
+    assert asked_for(recommender, visit, "Comedy1") is None
 
 
 # -- the Hub ----------------------------------------------------------------------------------

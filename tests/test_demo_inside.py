@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import html
 import re
+from collections.abc import Callable, Iterator
 from importlib import resources
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -16,8 +19,9 @@ import shop
 
 from llmrec.catalog import Catalog
 from llmrec.demo.inside import TEXTS, inside
-from llmrec.demo.inspection import Inspector, asked_at, words_of
+from llmrec.demo.inspection import Inspector, Stopped, asked_at, words_of
 from llmrec.demo.screen import Screen
+from llmrec.demo.texts import say
 from llmrec.demo.visit import Turn, Visit, answer
 from llmrec.errors import InputError, ModelError
 from llmrec.lexicon import Marked, Span
@@ -65,27 +69,47 @@ class Page:
     def __init__(self, recommender: Recommender, visit: Visit) -> None:
         self.visit = visit
         self.blocks, self.screen = asyncio.run(self._build(recommender))
-        self.found: Any = None
+        state = next(
+            b
+            for b in self.blocks.blocks.values()
+            if isinstance(b, gr.State) and not isinstance(b.value, Visit)
+        )
+        self.found: Any = copy.deepcopy(state.value)
 
     async def _build(self, recommender: Recommender) -> tuple[gr.Blocks, Screen]:
         script = resources.files("llmrec.demo").joinpath("page.js").read_text("utf-8")
         with gr.Blocks() as blocks, gr.Tabs(), gr.Tab("How it works"):
             return blocks, inside(recommender, gr.State(self.visit), script)
 
-    def listener(self, event: str) -> Any:
-        return next(f.fn for f in self.blocks.fns.values() if any(t[1] == event for t in f.targets))
+    def listener(self, event: str, of: str = "") -> Any:
+        ids = {c._id for c in self.screen.components if c.elem_id == f"lr-i-{of}"}
+        return next(
+            f.fn
+            for f in self.blocks.fns.values()
+            if any(t[1] == event and (not of or t[0] in ids) for t in f.targets)
+        )
 
     def named(self, out: dict[Any, Any]) -> dict[str, Any]:
         names = {c: c.elem_id.removeprefix("lr-i-") for c in self.screen.components}
-        self.found = next((v for c, v in out.items() if c not in names), self.found)
-        return {names[c]: v for c, v in out.items() if c in names}
+        return {names[c]: v for c, v in out.items()}
 
     def arrive(self) -> dict[str, Any]:
         return self.named(self.listener("select")(self.visit, self.found))
 
+    def steps(self, number: int | None) -> Iterator[dict[str, Any]]:
+        asked = SimpleNamespace(session_hash="me")
+        for out in self.listener("click", "look")(self.visit, number, self.found, asked):
+            yield self.named(out)
+
     def look(self, number: int | None) -> dict[str, Any]:
-        *_, last = self.listener("click")(self.visit, number)
-        return self.named(last)
+        *_, last = self.steps(number)
+        return last
+
+    def stop(self) -> dict[str, Any]:
+        return self.named(self.listener("click", "stop")(self.visit, self.found))
+
+    def leave(self) -> None:
+        self.listener("unload")(SimpleNamespace(session_hash="me"))
 
 
 def text(markup: str) -> str:
@@ -299,3 +323,116 @@ def test_a_turn_that_was_never_answered(recommender: Recommender) -> None:
     visit.stop()
     made = Inspector(recommender)(visit, 0)
     assert {r.item.id for r in made.reply.recommendations} == {"speed", "wick"}
+
+
+# -- what is stopped ----------------------------------------------------------------------------
+
+
+class Slow:
+    """A model whose first call waits for what ``meanwhile`` does, and which counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def __call__(self, tokens: Any) -> Any:
+        self.calls += 1
+        if self.calls == 1:
+            self.meanwhile()
+        return np.zeros(260)
+
+
+@pytest.fixture
+def slow(recommender: Recommender) -> tuple[Page, Slow, int]:
+    """A page whose model is slow, and how often a look that goes through calls it."""
+    model = Slow()
+    slowed = Recommender(
+        ScriptedModel(scores=model, name="slow"), recommender.catalog,
+        profile=Profile(lead="rules", writes=False),
+    )  # fmt: skip
+    page = Page(slowed, visit_of(recommender, "thrillers", "something funny"))
+    assert page.look(0)["shown"]
+    whole, model.calls = model.calls, 0
+    return page, model, whole
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_look_is_stopped_within_a_step(slow: tuple[Page, Slow, int], language: str) -> None:
+    page, model, whole = slow
+    page.visit.language = language
+    during: list[dict[str, Any]] = []
+    model.meanwhile = lambda: during.append(page.stop())
+    first, last = page.steps(0)
+    assert TEXTS[language]["waiting"] in first["status"]
+    assert (first["stop"]["interactive"], first["shown"]) == (True, "")
+    for out in (*during, last):
+        assert text(out["status"]) == say(language, "stopped")
+        assert (out["stop"]["interactive"], out["shown"]) == (False, "")
+    assert 0 < model.calls < whole
+    assert page.screen.texts(page.visit)
+    assert page.look(1)["shown"]  # and another one runs through
+
+
+def test_asking_for_another_turn_ends_the_one_that_runs(slow: tuple[Page, Slow, int]) -> None:
+    page, model, whole = slow
+    second: list[dict[str, Any]] = []
+    before: list[int] = []
+
+    def ask() -> None:
+        second.append(page.look(1))
+        before.append(model.calls)
+
+    model.meanwhile = ask
+    *_, last = page.steps(0)
+    assert "something <mark>funny" in second[0]["shown"]
+    assert last["shown"] == second[0]["shown"]  # the older one changes nothing
+    assert model.calls - before[0] < whole - 1
+    assert page.arrive()["turn"]["value"] == 1
+
+
+@pytest.mark.parametrize("how", ["leave", "say more", "start over"])
+def test_a_look_ends_with_what_it_looks_at(slow: tuple[Page, Slow, int], how: str) -> None:
+    page, model, whole = slow
+    model.meanwhile = {
+        "leave": page.leave,
+        "say more": lambda: page.visit.begin(Turn("and westerns")),
+        "start over": page.visit.clear,
+    }[how]
+    *_, last = page.steps(0)
+    assert last["shown"] == ""
+    assert 0 < model.calls < whole
+
+
+def test_an_inspector_that_is_stopped_says_so(recommender: Recommender) -> None:
+    visit = visit_of(recommender, "thrillers")
+    with pytest.raises(Stopped):
+        Inspector(recommender)(visit, 0, stopped=lambda: True)
+
+
+def test_each_visitor_has_a_look_of_his_own(recommender: Recommender) -> None:
+    page = Page(recommender, visit_of(recommender, "thrillers"))
+    page.look(0)
+    other = copy.deepcopy(page.found)
+    assert (page.found.seen is not None, other.seen, other.running) == (True, None, False)
+
+
+def test_another_catalogue_is_looked_into_where_it_answers(recommender: Recommender) -> None:
+    other = recommender_of([Item("only", "Only One", 1999, genres=("Drama",))])
+    visit = visit_of(other, "a drama")
+    page = Page(recommender, visit)
+    visit.other = lambda: other
+    shown = page.look(0)["shown"]
+    assert "Only One" in shown
+    assert page.arrive()["shown"] == shown
+    visit.other = lambda: None  # back to the catalogue of the page
+    assert page.arrive()["shown"] == ""
+    assert page.found.seen is None
+
+
+def test_what_was_seen_goes_when_another_thing_is_said(recommender: Recommender) -> None:
+    visit = visit_of(recommender, "thrillers")
+    page = Page(recommender, visit)
+    assert page.look(0)["shown"]
+    visit.clear()
+    list(answer(recommender, visit, "something funny"))
+    assert page.arrive()["shown"] == ""

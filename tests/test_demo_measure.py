@@ -25,12 +25,14 @@ import handmade
 import pytest
 
 from llmrec.demo import charts, measured
+from llmrec.demo import measure as page_measure
 from llmrec.demo.example_run import NAME, ExampleRun
 from llmrec.demo.measure import TEXTS, View, measure
 from llmrec.demo.measured import Group, Shelf
 from llmrec.demo.screen import Screen
 from llmrec.demo.visit import Visit
 from llmrec.evaluation.aggregate import aggregate
+from llmrec.metrics import text as text_metrics
 from llmrec.types import LANGUAGES
 
 EVIL = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)> \u202e\ud800"
@@ -518,3 +520,41 @@ def test_a_visitor_sorts_turns_pages_and_opens_an_example_by_keyboard(tmp_path: 
 
 if __name__ == "__main__":
     serve(int(sys.argv[1]), Path(sys.argv[2]))
+
+
+def test_answers_that_cannot_be_judged_here_are_shown_without_a_mark(
+    example: ExampleRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page may be installed without what compares answers with texts: nothing else is lost."""
+    shelf = Shelf([example.folder])
+    (group,) = shelf.look()[0]
+    with_all, told = shelf.cases(group)
+    assert told == []
+    monkeypatch.setitem(sys.modules, "rouge_score", None)
+    monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
+    text_metrics._rouge.cache_clear()
+    cases, told = Shelf([example.folder]).cases(group)
+    text_metrics._rouge.cache_clear()
+    assert [c.id for c in cases] == [c.id for c in with_all]
+    assert [(p.kind, p.file) for p in told] == [("unjudged", "example")]
+    unjudged = [g for c in cases for g in c.given.values() if g.right is None]
+    assert unjudged
+    for before, after in zip(with_all, cases, strict=True):
+        for label, given in after.given.items():
+            assert given.right in (None, before.given[label].right)
+            assert after.kind == "text" or given.right is not None
+    for language in LANGUAGES:
+        page_measure._case(cases[0], next(iter(cases[0].given)), "answers", language)
+    assert not page_measure._badge(unjudged[0], "en")
+
+
+def test_groups_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for name, n in (("one", 3), ("two", 3)):
+        lists(tmp_path / name, n=n)
+    page = Page(tmp_path)
+    groups = Shelf([tmp_path]).look()[0]
+    names = page_measure._names(groups, "en")
+    assert len(set(names)) == len(groups)
+    twice = [dataclasses.replace(groups[0], key=k, runs=((k, tmp_path),)) for k in ("a", "b")]
+    assert [n.rpartition(" ")[2] for n in page_measure._names(twice, "en")] == ["(a)", "(b)"]
+    assert ".jsonl" not in page.says["group.choices"].partition(",")[0]

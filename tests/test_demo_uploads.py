@@ -45,6 +45,14 @@ def refused(tmp_path: Path, name: str, content: bytes | str, limits: Limits = SM
     return caught.value.key
 
 
+def read_already(tmp_path: Path, *rows: dict[str, Any]) -> Read:
+    """Rows as they are once a file was read."""
+    path = tmp_path / "rows.jsonl"
+    told = [{c: v for c, v in row.items() if v not in (None, "")} for row in rows]
+    path.write_text("".join(json.dumps([n, row]) + "\n" for n, row in enumerate(told, 2)), "utf-8")
+    return Read("a.csv", path, len(rows), tuple(rows[0]), (), (), 0, False)
+
+
 def rows(read: Read) -> list[dict[str, Any]]:
     return [values for _, values in read]
 
@@ -257,12 +265,20 @@ def test_a_split_that_is_an_expression(tmp_path: Path) -> None:
 
 def test_a_data_set_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A public one is read; a private one is not, though the page itself has a token for it."""
-    pytest.importorskip("datasets", reason="datasets is not installed")
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    text = b"title,year\nHeat,1995\nUp,2009\nAlien,1979\n"
+    files = {"train.csv": loopback_hub._File(text, False)}
+    parts = {}
+    for n, title in enumerate(("Heat", "Up")):
+        made = io.BytesIO()
+        parquet.write_table(pa.table({"title": [title], "poster": [b"\xff" * 9]}), made)
+        parts[f"data/train-0000{n}.parquet"] = loopback_hub._File(made.getvalue(), True)
     with LoopbackHub() as hub:
-        for name, private in (("me/films", False), ("me/secret", True)):
+        for name, private in (("me/films", False), ("me/secret", True), ("me/parts", False)):
             repo = loopback_hub._Repo(private, None)
-            text = b"title,year\nHeat,1995\nUp,2009\nAlien,1979\n"
-            repo.commit("main", {"train.csv": loopback_hub._File(text, False)}, "films")
+            repo.commit("main", parts if name == "me/parts" else files, "films")
             hub.repos["dataset", name] = repo
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("HF_HUB_OFFLINE", "0")
@@ -270,8 +286,14 @@ def test_a_data_set_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         for name in [n for n in os.environ if n.lower().endswith("_proxy")]:
             monkeypatch.delenv(name)
         read = read_hub("me/films", "", tmp_path, Limits(rows=2))
-        assert rows(read) == [{"title": "Heat", "year": 1995}, {"title": "Up", "year": 2009}]
+        assert rows(read) == [
+            {"title": "Heat", "year": "1995"},
+            {"title": "Up", "year": "2009"},
+        ]
         assert read.more
+        both = read_hub("me/parts", "train", tmp_path)
+        assert list(both) == [(1, {"title": "Heat"}), (2, {"title": "Up"})]
+        assert both.columns == ("title",)
         for name, split in (("me/secret", "train"), ("me/films", "nothing")):
             with pytest.raises(Refusal) as caught:
                 read_hub(name, split, tmp_path)
@@ -279,17 +301,256 @@ def test_a_data_set_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             assert name in uploads.sentence("en", "hub", caught.value.values)
 
 
+def test_which_files_of_a_data_set_hold_a_split() -> None:
+    def of(split: str, *files: str) -> list[str]:
+        return untrusted._of_split(files, split)
+
+    parts = ("data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet")
+    assert of("train", "README.md", *parts, "data/test-00000-of-00001.parquet") == [*parts]
+    assert of("test", *parts, "data/test-00000-of-00001.parquet") == [
+        "data/test-00000-of-00001.parquet"
+    ]
+    made = ("b/train/0000.parquet", "default/train/0000.parquet", "default/test/0000.parquet")
+    assert of("train", *made) == ["default/train/0000.parquet"]
+    assert of("train", "films.csv", "test.csv", "dataset_infos.json", "requirements.txt") == [
+        "films.csv"
+    ]
+    assert of("train", "default/partial-train/0000.parquet")
+    assert of("test", "films.csv") == []
+    assert of("train", "train.zip", "trained.csv.gz") == []
+
+
+def test_parquet_of_a_data_set_comes_without_its_pictures(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    picture = {"bytes": b"\xff" * 100, "path": "a.jpg"}
+    table = pa.table({"title": ["Heat"], "raw": [b"\xff"], "poster": [picture], "n": [1]})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    writer = untrusted._Writer(tmp_path / "rows.jsonl", SMALL)
+    with (tmp_path / "t.parquet").open("rb") as file, writer.file:
+        found = list(untrusted._table_rows(file, ".parquet", SMALL, writer))
+    assert found == [(1, {"title": "Heat", "n": 1})]
+
+
+def test_of_a_long_file_of_a_data_set_the_beginning_is_read(tmp_path: Path) -> None:
+    small = Limits(size=40)
+    writer = untrusted._Writer(tmp_path / "rows.jsonl", small)
+    lines = b"".join(b"film %d\n" % n for n in range(20))
+    with writer.file:
+        for line, row in untrusted._table_rows(
+            io.BytesIO(b"title\n" + lines), ".csv", small, writer
+        ):
+            writer.add(line, row)
+    said = writer.answer()
+    assert (said["rows"], said["more"], said["dropped"]) == (5, True, 0)
+
+
 # -- columns and catalogue ------------------------------------------------------------------------
 
 
-def test_columns_are_guessed(tmp_path: Path) -> None:
-    header = "movieId,name,overview,release_date,vote_average,vote_count,production_countries,idioma,elenco,preço,nothing"
-    read = reading(tmp_path, "a.csv", header + "\n" + ",".join("x" * 11) + "\n")
-    assert uploads.propose(read) == {
-        "title": "name", "id": "movieId", "year": "release_date", "description": "overview",
-        "cast": "elenco", "price": "preço", "rating": "vote_average", "popularity": "vote_count",
-        "countries": "production_countries", "languages": "idioma",
+# Headers of published data sets and of tables as people keep them, with rows in their form.
+TABLES = {
+    "MovieLens": (
+        "movieId,title,genres",
+        ["1,Toy Story (1995),Adventure|Animation"],
+        {"title": "title", "id": "movieId", "genres": "genres"},
+    ),
+    "IMDb title.basics": (
+        "tconst|titleType|primaryTitle|originalTitle|isAdult|startYear|endYear|runtimeMinutes|genres",
+        ["tt0113277|movie|Heat|Heat|0|1995|\\N|170|Action,Crime"],
+        {"title": "primaryTitle", "id": "tconst", "year": "startYear", "genres": "genres",
+         "runtime": "runtimeMinutes", "original_title": "originalTitle"},
+    ),
+    "IMDb top 1000": (
+        "Poster_Link|Series_Title|Released_Year|Certificate|Runtime|Genre|IMDB_Rating|Overview|Meta_score|Director|Star1|Star2|No_of_Votes|Gross",
+        ["https://m.example.com/a.jpg|The Godfather|1972|A|175 min|Crime, Drama|9.2|A patriarch.|100|Francis Ford Coppola|Marlon Brando|Al Pacino|1620367|134,966,411"],
+        {"title": "Series_Title", "year": "Released_Year", "runtime": "Runtime", "genres": "Genre",
+         "rating": "IMDB_Rating", "description": "Overview", "directors": "Director", "cast": "Star1",
+         "popularity": "No_of_Votes", "image": "Poster_Link"},
+    ),
+    "IMDb 5000": (
+        "color|director_name|duration|actor_3_facebook_likes|actor_2_name|genres|actor_1_name|movie_title|num_voted_users|plot_keywords|movie_imdb_link|language|country|content_rating|budget|title_year|imdb_score",
+        ["Color|James Cameron|178|855|Joel David Moore|Action|CCH Pounder|Avatar|886204|future|http://www.imdb.com/title/tt0499549/|English|USA|PG-13|237000000|2009|7.9"],
+        {"title": "movie_title", "year": "title_year", "genres": "genres", "directors": "director_name",
+         "cast": "actor_1_name", "runtime": "duration", "rating": "imdb_score", "popularity": "num_voted_users",
+         "keywords": "plot_keywords", "countries": "country", "languages": "language"},
+    ),
+    "TMDB 5000": (
+        "budget|genres|homepage|id|keywords|original_language|original_title|overview|popularity|production_countries|release_date|revenue|runtime|spoken_languages|tagline|title|vote_average|vote_count",
+        ['2000|[{"id": 28, "name": "Action"}]|http://x.example|19995|[]|en|Avatar|A marine.|150.4|[{"name": "USA"}]|2009-12-10|2787|162|[{"name": "English"}]|Enter|Avatar|7.2|11800'],
+        {"title": "title", "id": "id", "year": "release_date", "description": "overview", "genres": "genres",
+         "runtime": "runtime", "rating": "vote_average", "popularity": "vote_count", "keywords": "keywords",
+         "countries": "production_countries", "languages": "spoken_languages", "original_title": "original_title"},
+    ),
+    "Netflix titles": (
+        "show_id|type|title|director|cast|country|date_added|release_year|rating|duration|listed_in|description",
+        ["s1|Movie|Dick Johnson|Kirsten Johnson||USA|September 25, 2021|2020|PG-13|90 min|Documentaries|Her father.",
+         "s2|TV Show|Blood & Water||Ama Qamata|South Africa|September 24, 2021|2021|TV-MA|2 Seasons|TV Dramas|A swimmer."],
+        {"title": "title", "id": "show_id", "year": "release_year", "description": "description", "genres": "listed_in",
+         "directors": "director", "cast": "cast", "runtime": "duration", "countries": "country"},
+    ),
+    "Letterboxd": (
+        "Date|Name|Year|Letterboxd URI|Rating", ["2024-01-02|Heat|1995|https://boxd.example/x|4.5"],
+        {"title": "Name", "year": "Year", "rating": "Rating"},
+    ),
+    "Wikipedia plots": (
+        "Release Year|Title|Origin/Ethnicity|Director|Cast|Genre|Wiki Page|Plot",
+        ["1901|Kansas Saloon Smashers|American|Unknown||unknown|https://en.example.org/x|A bartender."],
+        {"title": "Title", "year": "Release Year", "description": "Plot", "genres": "Genre", "directors": "Director",
+         "cast": "Cast", "countries": "Origin/Ethnicity"},
+    ),
+    "Goodbooks": (
+        "book_id|best_book_id|isbn13|authors|original_publication_year|original_title|title|language_code|average_rating|ratings_count|ratings_5|image_url|small_image_url",
+        ["1|2767052|9.78E+12|Suzanne Collins|2008|The Hunger Games|The Hunger Games (#1)|eng|4.34|4780653|2706317|https://images.example.com/2767052.jpg|https://images.example.com/s.jpg"],
+        {"title": "title", "id": "book_id", "year": "original_publication_year", "cast": "authors", "rating": "average_rating",
+         "popularity": "ratings_count", "languages": "language_code", "original_title": "original_title", "image": "image_url"},
+    ),
+    "Goodreads best books": (
+        "bookId|title|series|author|rating|description|language|isbn|genres|bookFormat|pages|publishDate|numRatings|likedPercent|coverImg|bbeScore|price",
+        ["2767052-x|The Hunger Games|HG 1|Suzanne Collins|4.33|Winning means fame.|English|9780439023481|['Young Adult', 'Fiction']|Hardcover|374|09/14/08|6376780|96|https://i.example.com/1.jpg|2993816|5.09"],
+        {"title": "title", "id": "bookId", "cast": "author", "rating": "rating", "description": "description", "genres": "genres",
+         "languages": "language", "popularity": "numRatings", "image": "coverImg", "price": "price"},
+    ),
+    "Amazon sales": (
+        "product_id|product_name|category|discounted_price|actual_price|discount_percentage|rating|rating_count|about_product|user_name|review_content|img_link|product_link",
+        ["B07J|Wayona Cable|Computers;Cables|399|1,099|64%|4.2|24,269|High compatibility|Manav|Looks durable|https://m.example.com/W/x.jpg|https://www.example.in/x"],
+        {"title": "product_name", "id": "product_id", "genres": "category", "price": "discounted_price", "rating": "rating",
+         "popularity": "rating_count", "description": "about_product", "image": "img_link"},
+    ),
+    "Amazon products": (
+        "asin|title|imgUrl|productURL|stars|reviews|price|listPrice|category_id|isBestSeller",
+        ["B014|Sion Softside|https://m.example.com/i.jpg|https://www.example.com/dp/B0|4.5|12|139.99|200|104|False"],
+        {"title": "title", "id": "asin", "rating": "stars", "popularity": "reviews", "price": "price", "image": "imgUrl"},
+    ),
+    "Steam": (
+        "AppID|Name|Release date|Peak CCU|Price|About the game|Supported languages|Reviews|Header image|User score|Positive|Developers|Genres|Tags|Movies",
+        ["20200|Galactic Bowling|Oct 21, 2008|0|19.99|Bowling in space.|['English']|A great game, I played 10 hours of it|https://cdn.example.com/h.jpg|0|6|Perpetual|Casual;Indie|Indie|https://m.example.com/m.webm"],
+        {"title": "Name", "id": "AppID", "year": "Release date", "price": "Price", "description": "About the game",
+         "languages": "Supported languages", "rating": "User score", "popularity": "Positive", "genres": "Genres",
+         "keywords": "Tags", "image": "Header image"},
+    ),
+    "Spotify": (
+        "track_id|artists|album_name|track_name|popularity|duration_ms|explicit|tempo|track_genre",
+        ["5Su|Gen Hoshino|Songs|Comedy|73|230666|False|87.9|acoustic"],
+        {"title": "track_name", "id": "track_id", "cast": "artists", "popularity": "popularity", "runtime": "duration_ms",
+         "genres": "track_genre"},
+    ),
+    "in English, by hand": (
+        "Movie|made|kind|mins|stars", ["Heat|1995|Crime|170|4", "Up|2009|Family|96|5"],
+        {"title": "Movie", "year": "made", "genres": "kind", "runtime": "mins", "rating": "stars"},
+    ),
+    "in English, with units": (
+        "filmTitle|releaseYear|runtime (min)|price_usd|leadActor|starring", ["Heat|1995|170|9.90|x|Al Pacino"],
+        {"title": "filmTitle", "year": "releaseYear", "runtime": "runtime (min)", "price": "price_usd", "cast": "starring"},
+    ),
+    "in Portuguese": (
+        "Título do filme|Título original|Ano de lançamento|Gênero|Direção|Elenco|Duração (min)|Nota|Sinopse|País de origem|Preço (R$)|Capa",
+        ["Cidade de Deus|City of God|2002|Drama|Fernando Meirelles|Alexandre Rodrigues|130|8,6|Buscapé cresce.|Brasil|29,90|https://x.example/c.jpg"],
+        {"title": "Título do filme", "original_title": "Título original", "year": "Ano de lançamento", "genres": "Gênero",
+         "directors": "Direção", "cast": "Elenco", "runtime": "Duração (min)", "rating": "Nota", "description": "Sinopse",
+         "countries": "País de origem", "price": "Preço (R$)", "image": "Capa"},
+    ),
+    "in Spanish": (
+        "Nombre de la película|Año|duración|País|Dirección|Guion|Reparto|Género|Sinopsis|Nota media|Votos|precio_eur",
+        ["El secreto|2009|129 min.|Argentina|Juan José Campanella|Eduardo Sacheri|Ricardo Darín|Thriller|Un crimen.|8,1|90000|12"],
+        {"title": "Nombre de la película", "year": "Año", "runtime": "duración", "countries": "País", "directors": "Dirección",
+         "cast": "Reparto", "genres": "Género", "description": "Sinopsis", "rating": "Nota media", "popularity": "Votos",
+         "price": "precio_eur"},
+    ),
+    "a shop in Portuguese": (
+        "Código|Produto|Autor|Categoria|Preço|Avaliação", ["7|O Sal|Ana Lis|Fantasia|R$ 29,90|4,5"],
+        {"id": "Código", "title": "Produto", "cast": "Autor", "genres": "Categoria", "price": "Preço", "rating": "Avaliação"},
+    ),
+    "names that say nothing": (
+        "code|when|was|bild", ["A12|1995|Heat der Film|https://x.example/a.jpg", "B3|2009|Up hoch|https://x.example/b.png",
+                               "C5|1979|Alien|https://x.example/c.webp"],
+        {"title": "was", "year": "when", "image": "bild"},
+    ),
+    "names that mislead": (
+        "title|year|rating|cast|image|genres|date", ["Heat|soon|PG-13|4.5|cat.jpg|12|later", "Up|later|TV-MA|3.5|dog.jpg|7|soon"],
+        {"title": "title"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_columns_are_guessed(tmp_path: Path, name: str) -> None:
+    header, lines, guessed = TABLES[name]
+    mark = "," if name == "MovieLens" else "|"
+    columns = header.split(mark)
+    read = read_already(
+        tmp_path, *(dict(zip(columns, line.split(mark), strict=True)) for line in lines)
+    )
+    found = uploads.propose(read)
+    assert found == {k: v for k, v in guessed.items() if k in uploads.FIELDS}
+    assert len({*found.values()}) == len(found)  # never two fields from one column
+
+
+def test_columns_of_json_are_guessed_by_their_values(tmp_path: Path) -> None:
+    item = {"title": "Kettle", "details": {"Brand": "Ana"}, "description": ["Boils.", "Quickly."],
+            "categories": [["Kitchen", "Kettles"]], "images": [{"thumb": "https://x.example/t.jpg"}],
+            "rating": "4.5 out of 5 stars"}  # fmt: skip
+    found = uploads.propose(read_already(tmp_path, item))
+    assert found.pop("image", "images") == "images"
+    assert found == {
+        "title": "title", "description": "description", "genres": "categories", "rating": "rating",
     }  # fmt: skip
+
+
+def test_nothing_is_guessed_of_rows_that_have_gone(tmp_path: Path) -> None:
+    read = read_already(tmp_path, {"title": "Heat", "year": "1995"})
+    read.path.unlink()
+    assert uploads.propose(read) == {"title": "title", "year": "year"}
+
+
+def test_ratings_are_out_of_ten_and_running_times_minutes(tmp_path: Path) -> None:
+    def first(name: str, values: str, field: str) -> list[Any]:
+        lines = [{"title": f"film {n}", name: v} for n, v in enumerate(values.split())]
+        read = read_already(tmp_path, *lines)
+        built = uploads.build(read, {"title": "title", field: name}, tmp_path)
+        return [getattr(item, field) for item in built.catalog]
+
+    assert first("stars", "4.5 3 5", "rating") == [9.0, 6.0, 10.0]
+    assert first("score", "7.5 3 10", "rating") == [7.5, 3.0, 10.0]
+    assert first("metascore", "75 30 100", "rating") == [7.5, 3.0, 10.0]
+    assert first("runtime", "170 96", "runtime") == [170, 96]
+    assert first("duration_ms", "230666 600000", "runtime") == [4, 10]
+    assert first("length (hours)", "1.5 2", "runtime") == [90, 120]
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [("https://x.example/a.jpg", "https://x.example/a.jpg"), (" https://x.example/a.jpg ", "https://x.example/a.jpg"),
+     ("https://x.example/a.jpg|https://x.example/b.jpg", "https://x.example/a.jpg"),
+     ('["https://x.example/a.jpg"]', "https://x.example/a.jpg"), ("['https://x.example/a.jpg']", "https://x.example/a.jpg"),
+     ([{"thumb": "https://x.example/t.jpg", "large": "https://x.example/a.jpg"}], "https://x.example/a.jpg"),
+     ({"bytes": None, "path": "a.jpg"}, ""), ("http://x.example/a.jpg", ""), ("javascript:alert(1)", ""), ("/abc.jpg", ""),
+     ("data:image/png;base64,AAAA", ""), ('https://x.example/"onerror=alert(1)', ""), ("https://me:secret@x.example/a.jpg", ""),
+     ("https://x.example/" + "a" * 3_000, ""), (5, ""), ("[" * 20_000, ""), (None, "")],
+)  # fmt: skip
+def test_pictures_have_an_address_or_none(tmp_path: Path, value: Any, address: str) -> None:
+    assert uploads._image(value) == address
+    read = read_already(tmp_path, {"title": "Heat", "poster": value})
+    rows = uploads._Rows(read, {"title": "title", "image": "poster"})
+    (item,) = rows.items()
+    assert item.image == address
+    dropped = value is not None and not address
+    assert [p.key for p in rows.problems] == ["image"] * dropped
+    assert rows.emptied == dropped
+    for language in LANGUAGES:
+        assert all(uploads.sentence(language, p.key, p.values) for p in rows.problems)
+
+
+def test_years_that_stand_in_the_titles(tmp_path: Path) -> None:
+    def built(*titles: str) -> list[tuple[str, int | None]]:
+        read = read_already(tmp_path, *({"title": t} for t in titles))
+        catalog = uploads.build(read, {"title": "title"}, tmp_path).catalog
+        return [(i.title, i.year) for i in catalog]
+
+    films = built("Matrix, The (1999)", "Heat (1995)", "Up")
+    assert films == [("The Matrix", 1999), ("Heat", 1995), ("Up", None)]
+    assert built("iPad (2021)", "Kettle", "Cable")[0] == ("iPad (2021)", None)
 
 
 def test_a_catalogue_is_built_and_what_is_left_out_is_told(tmp_path: Path) -> None:
@@ -352,7 +613,8 @@ def test_a_mapping_that_gives_nothing(tmp_path: Path, mapping: dict[str, str], k
     "value",
     ["Crime;Drama", "Crime|Drama", "Crime, Drama", "['Crime', 'Drama']", '["Crime", "Drama"]',
      '[{"id": 1, "name": "Crime"}, {"id": 2, "name": "Drama"}]', ["Crime", "Drama", 3],
-     [{"name": "Crime"}, {"name": "Drama"}], "[" * 20_000 + "Crime;Drama"],
+     [{"name": "Crime"}, {"name": "Drama"}], "[" * 20_000 + "Crime;Drama",
+     "[{'id': 1, 'name': 'Crime'}, {'id': 2, 'name': \"Drama\"}]"],
 )  # fmt: skip
 def test_lists_however_they_are_written(value: Any) -> None:
     assert uploads._names(value) == ("Crime", "Drama")
@@ -362,7 +624,10 @@ def test_lists_however_they_are_written(value: Any) -> None:
     ("name", "value", "number"),
     [("year", "1995-06-02", 1995), ("year", "(1995)", 1995), ("year", "19951", None), ("year", 2001.0, 2001),
      ("runtime", "107 min", 107), ("runtime", "1h", 60), ("runtime", "2 h 5", 125), ("price", "US$ 12.50", 12.5),
-     ("rating", "7,5", 7.5), ("rating", "8/10", 8), ("popularity", "12,345", 12345), ("rating", True, None)],
+     ("rating", "7,5", 7.5), ("rating", "8/10", 8), ("popularity", "12,345", 12345), ("rating", True, None),
+     ("rating", "4 out of 5 stars", 8), ("rating", "80%", 8), ("rating", "PG-13", None), ("rating", "16+", None), ("rating", "4/0", None),
+     ("runtime", "2 Seasons", None), ("runtime", "24 min. per ep.", 24), ("runtime", "PT1H45M", 105), ("runtime", "01:45:00", 105),
+     ("runtime", "1:45", None), ("runtime", "107m", 107), ("runtime", 107, 107)],
 )  # fmt: skip
 def test_numbers_however_they_are_written(name: str, value: Any, number: float | None) -> None:
     assert uploads._number_in(name, value) == number

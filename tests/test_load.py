@@ -312,5 +312,29 @@ def test_a_run_with_a_fault_ends_with_one(monkeypatch: pytest.MonkeyPatch) -> No
         assert load.bad({**good, **fault})
 
 
+def test_tracebacks_are_counted_also_after_the_attacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("all is well\n", encoding="utf-8")
+
+    async def calm(*_: Any) -> dict[str, Any]:
+        return {}
+
+    async def attack(page: Any) -> list[Any]:
+        log.write_text("Traceback (most recent call last):\n  1 / 0\n" * 2, encoding="utf-8")
+        return []
+
+    monkeypatch.setattr(load.Page, "open", calm)
+    monkeypatch.setattr(load, "load", calm)
+    monkeypatch.setattr(load, "attack", attack)
+    monkeypatch.setattr(load, "table", lambda figures: f"before: {figures['tracebacks']}")
+    options = load.make_parser().parse_args(["--attack"])
+    figures = asyncio.run(load.run(options, "http://127.0.0.1:1", 0, log))
+    assert figures["tracebacks"] == 2
+    assert capsys.readouterr().out == "before: 0\ntracebacks in the page's own log: 2\n"
+    assert load.bad({"errors": {}, **figures})
+
+
 if __name__ == "__main__":
     serve(int(sys.argv[1]), sys.argv[2:] == ["broken"])

@@ -182,19 +182,35 @@ def test_prices_are_compared_with_their_cents() -> None:
     assert (least.met_by(cheap), least.met_by(dear)) == (False, True)
 
 
-@pytest.mark.parametrize(
-    ("known", "things"),
-    [
-        ({"title": 1.0, "description": 0.9}, "products"),
-        ({"title": 1.0, "price": 0.8}, "products"),
-        ({"title": 1.0, "price": 0.8, "year": 0.5, "runtime": 0.0}, "products"),
-        ({"title": 1.0, "year": 0.9}, "films"),
-        ({"genres": 0.01}, "films"),
-        ({"runtime": 0.5, "price": 1.0}, "films"),
-        ({"directors": 0.5}, "films"),
-    ],
-)
-def test_a_catalogue_without_what_films_have_is_of_products(
-    known: dict[str, float], things: str
-) -> None:
-    assert things_of(known) == things
+HELD = {  # the fields that the items of real kinds of catalogues have, and how many have each
+    "MovieLens": ({"year": 1.0, "genres": 0.95, "keywords": 0.4}, "films"),
+    "IMDb": ({"year": 1.0, "genres": 0.9, "runtime": 0.8, "directors": 0.7, "cast": 0.7}, "films"),
+    "titles of dialogues": ({"year": 0.9}, "films"),
+    "a list of genres alone": ({"genres": 0.01}, "films"),
+    "films without years or genres": ({"cast": 0.9}, "films"),
+    "a shop of films": ({"price": 1.0, "directors": 0.9, "genres": 1.0, "year": 1.0}, "films"),
+    "a shop of short films": ({"runtime": 0.5, "price": 1.0}, "films"),
+    "a few films for sale": ({"runtime": 1.0, "directors": 1.0, "price": 0.02}, "films"),
+    "Amazon's titles": ({"description": 0.9}, "products"),
+    "a shop": ({"price": 0.8}, "products"),
+    "a shop with years": ({"price": 0.8, "year": 0.5, "runtime": 0.0}, "products"),
+    "a shop with categories": ({"price": 0.9, "genres": 1.0, "description": 1.0}, "products"),
+    "books": ({"price": 1.0, "genres": 1.0, "year": 0.9, "cast": 1.0, "rating": 1.0}, "products"),
+    "games": ({"price": 0.9, "genres": 1.0, "year": 1.0, "keywords": 1.0}, "products"),
+    "records": ({"price": 1.0, "genres": 0.8, "cast": 1.0}, "products"),
+    "a shop with some films": ({"price": 1.0, "genres": 1.0, "directors": 0.1}, "products"),
+    "names alone": ({}, "products"),
+}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_what_a_catalogue_holds(kind: str) -> None:
+    known, things = HELD[kind]
+    assert things_of({"title": 1.0, **known}) == things
+
+
+@pytest.mark.parametrize("kind", [k for k in HELD if k not in ("a shop with some films",)])
+def test_whether_any_item_has_a_field_tells_it_too(kind: str) -> None:
+    known, things = HELD[kind]
+    told = dict.fromkeys([name for name, share in known.items() if share], 1.0)
+    assert things_of(told) == things

@@ -444,3 +444,31 @@ def test_chips_of_products_speak_of_prices_only_where_there_are_some(language: s
     assert cheaper in priced
     assert chip_texts({}, language, things="products") == [c for c in priced if c != cheaper]
     assert not {*priced} & {*chip_texts({}, language)}
+
+
+def test_chips_of_products_offer_to_leave_out_what_is_shown_most() -> None:
+    genres = {"Poetry": 1, "Comedy": 3, "Horror": 2}
+    said = [chip_texts(genres, language, things="products", priced=True) for language in LANGUAGES]
+    assert said == [
+        ["Cheaper", "No comedy", "No horror", "Show me others"],
+        ["Mais barato", "Sem comédia", "Sem terror", "Mostre outros"],
+        ["Más barato", "Sin comedia", "Sin terror", "Muéstrame otros"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("language", "by", "not_by"),
+    [("en", "by Ana Lis", "not by Ana Lis"), ("pt", "de Ana Lis", "que não seja de Ana Lis"),
+     ("es", "de Ana Lis", "que no sea de Ana Lis")],
+)  # fmt: skip
+def test_products_are_by_people(language: str, by: str, not_by: str) -> None:
+    book = Item("b", "Salt", genres=("Fantasy",), cast=("Ana Lis",), price=9.5)
+    wanted = Preferences(people=("Ana Lis",), language=language)
+    unwanted = Preferences(people_out=("Ana Lis",), language=language)
+    assert wish_labels(wishes(wanted), language, "products") == (by,)
+    assert wish_labels(wishes(unwanted), language, "products") == (not_by,)
+    assert by in reason(book, wanted, wishes(wanted), None, language, things="products")
+    said = reply_text(
+        [Recommendation(book, 1, 0.0)], wanted, wishes(wanted), (), 1, things="products"
+    )
+    assert by in said

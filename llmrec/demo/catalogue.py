@@ -84,11 +84,11 @@ TEXTS: dict[str, dict[str, str]] = {
         "building": "Building: {done} of {rows} rows", "indexing": "Making it searchable ...",
         "built": "Your catalogue is ready. Entries: {n}; rows left out: {dropped}; values left empty: {emptied}.",
         "problems": "What was left out, and why", "line": "Line", "why": "Why",
-        "use": "Talk with my catalogue", "back": "Back to the page's catalogue", "delete": "Delete my catalogue",
-        "switch_note": "Switching begins the conversation anew.",
-        "deleted": "Your catalogue was deleted.", "switched": "Answers now come from your catalogue.", "returned": "Answers come from the page's catalogue again.",
+        "use": "Use my catalogue", "back": "Back to the page's catalogue", "delete": "Delete my catalogue",
+        "switch_note": "Switching begins conversation and comparison anew.",
+        "deleted": "Your catalogue was deleted.", "switched": "Answers now come from your catalogue: talk about it, or compare.", "returned": "Answers come from the page's catalogue again.",
         "field_title": "Title", "field_id": "Id", "field_year": "Year", "field_description": "Description", "field_genres": "Genres or categories",
-        "field_directors": "Directors", "field_cast": "Cast", "field_runtime": "Runtime (minutes)", "field_price": "Price",
+        "field_directors": "Directors", "field_cast": "Cast, authors or artists", "field_runtime": "Runtime (minutes)", "field_price": "Price", "field_image": "Picture (https address)",
         "field_rating": "Rating (0 to 10)", "field_popularity": "Popularity or votes", "field_keywords": "Keywords", "field_countries": "Countries",
         "field_languages": "Languages", "field_original_title": "Original title", "field_titles.pt": "Title in Portuguese", "field_titles.es": "Title in Spanish",
         "field_descriptions.pt": "Description in Portuguese", "field_descriptions.es": "Description in Spanish",
@@ -114,11 +114,11 @@ TEXTS: dict[str, dict[str, str]] = {
         "building": "Construindo: {done} de {rows} linhas", "indexing": "Preparando a busca ...",
         "built": "Seu catálogo está pronto. Entradas: {n}; linhas deixadas de fora: {dropped}; valores deixados vazios: {emptied}.",
         "problems": "O que ficou de fora, e por quê", "line": "Linha", "why": "Por quê",
-        "use": "Conversar com o meu catálogo", "back": "Voltar ao catálogo da página", "delete": "Apagar o meu catálogo",
-        "switch_note": "Trocar recomeça a conversa.",
-        "deleted": "Seu catálogo foi apagado.", "switched": "As respostas agora vêm do seu catálogo.", "returned": "As respostas vêm de novo do catálogo da página.",
+        "use": "Usar o meu catálogo", "back": "Voltar ao catálogo da página", "delete": "Apagar o meu catálogo",
+        "switch_note": "Trocar recomeça a conversa e a comparação.",
+        "deleted": "Seu catálogo foi apagado.", "switched": "As respostas agora vêm do seu catálogo: converse sobre ele, ou compare.", "returned": "As respostas vêm de novo do catálogo da página.",
         "field_title": "Título", "field_id": "Id", "field_year": "Ano", "field_description": "Descrição", "field_genres": "Gêneros ou categorias",
-        "field_directors": "Direção", "field_cast": "Elenco", "field_runtime": "Duração (minutos)", "field_price": "Preço",
+        "field_directors": "Direção", "field_cast": "Elenco, autores ou artistas", "field_runtime": "Duração (minutos)", "field_price": "Preço", "field_image": "Imagem (endereço https)",
         "field_rating": "Nota (0 a 10)", "field_popularity": "Popularidade ou votos", "field_keywords": "Palavras-chave", "field_countries": "Países",
         "field_languages": "Idiomas", "field_original_title": "Título original", "field_titles.pt": "Título em português", "field_titles.es": "Título em espanhol",
         "field_descriptions.pt": "Descrição em português", "field_descriptions.es": "Descrição em espanhol",
@@ -144,11 +144,11 @@ TEXTS: dict[str, dict[str, str]] = {
         "building": "Construyendo: {done} de {rows} filas", "indexing": "Preparando la búsqueda ...",
         "built": "Tu catálogo está listo. Entradas: {n}; filas dejadas fuera: {dropped}; valores dejados vacíos: {emptied}.",
         "problems": "Qué quedó fuera, y por qué", "line": "Línea", "why": "Por qué",
-        "use": "Conversar con mi catálogo", "back": "Volver al catálogo de la página", "delete": "Borrar mi catálogo",
-        "switch_note": "Cambiar empieza la conversación de nuevo.",
-        "deleted": "Tu catálogo se borró.", "switched": "Ahora las respuestas salen de tu catálogo.", "returned": "Las respuestas salen otra vez del catálogo de la página.",
+        "use": "Usar mi catálogo", "back": "Volver al catálogo de la página", "delete": "Borrar mi catálogo",
+        "switch_note": "Al cambiar, la conversación y la comparación empiezan de nuevo.",
+        "deleted": "Tu catálogo se borró.", "switched": "Ahora las respuestas salen de tu catálogo: conversa sobre él, o compara.", "returned": "Las respuestas salen otra vez del catálogo de la página.",
         "field_title": "Título", "field_id": "Id", "field_year": "Año", "field_description": "Descripción", "field_genres": "Géneros o categorías",
-        "field_directors": "Dirección", "field_cast": "Reparto", "field_runtime": "Duración (minutos)", "field_price": "Precio",
+        "field_directors": "Dirección", "field_cast": "Reparto, autores o artistas", "field_runtime": "Duración (minutos)", "field_price": "Precio", "field_image": "Imagen (dirección https)",
         "field_rating": "Nota (0 a 10)", "field_popularity": "Popularidad o votos", "field_keywords": "Palabras clave", "field_countries": "Países",
         "field_languages": "Idiomas", "field_original_title": "Título original", "field_titles.pt": "Título en portugués", "field_titles.es": "Título en español",
         "field_descriptions.pt": "Descripción en portugués", "field_descriptions.es": "Descripción en español",
@@ -294,11 +294,10 @@ def _ordered(catalog: Catalog, rows: Any, sort: str) -> Any:
     if sort == "title":
         titles = catalog.titles
         return sorted(rows.tolist(), key=lambda row: titles[row].casefold())
-    if sort == "best":
-        return rows[np.lexsort((rows, -catalog.popularity[rows]))]
     years = catalog.numbers("year")[rows]
-    last = np.nan_to_num(-years if sort == "newest" else years, nan=np.inf)
-    return rows[np.lexsort((rows, last))]
+    last = np.nan_to_num(years if sort == "oldest" else -years, nan=np.inf)
+    known = -catalog.popularity[rows] if sort == "best" else np.zeros(len(rows))
+    return rows[np.lexsort((rows, last, known))]
 
 
 def _genres(catalog: Catalog) -> list[str]:
@@ -488,8 +487,8 @@ class _Catalogue:
         self._fresh = Own(store)
         with gr.Column(elem_id="lr-catalogue", min_width=0):
             self.head = self._html(head_html(self._fresh, shared.catalog, "en"))
-            self._lay_out_search()
             self._lay_out_bring(uploads)
+            self._lay_out_search()
         self._wire()
 
     def _html(self, value: str = "", **more: Any) -> gr.HTML:
@@ -617,6 +616,9 @@ class _Catalogue:
             self.said: message_html(own, ui),
             self.report: report_html(own, ui),
             self.mapping: gr.update(visible=own.read is not None),
+            self.build: gr.update(
+                value=_say(ui, "build"), variant="primary" if own.built is None else "secondary"
+            ),
             self.ready: gr.update(visible=own.built is not None),
             self.use: gr.update(value=_say(ui, "use"), visible=own.recommender is None),
             self.back: gr.update(value=_say(ui, "back"), visible=own.recommender is not None),
@@ -660,7 +662,6 @@ class _Catalogue:
             self.fetch: _say(ui, "read_hub"),
             self.map_head: self._map_head(ui),
             self.further: gr.update(label=_say(ui, "more_fields")),
-            self.build: _say(ui, "build"),
             self.delete: _say(ui, "delete"),
             self.switch_note: self._switch_note(ui),
             **self._brought(own, ui),
@@ -850,7 +851,7 @@ class _Catalogue:
         state: list[Any] = [self.own, self.visit]
         asked: list[Any] = [self.query, self.genre, self.first, self.last, self.sort]
         listed = [self.results, self.previous, self.next]
-        brought = [self.said, self.report, self.mapping, self.ready, self.use, self.back]
+        brought = [*self._brought(self._fresh, "en")]
         fields = list(self.columns.values())
         everything: list[Any] = [self.own, self.head, *listed, self.genre, self.sort, *brought]
         gr.on(

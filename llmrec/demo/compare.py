@@ -6,15 +6,16 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import gradio as gr
 
+from llmrec.demo.cards import chip_list, examples
 from llmrec.demo.consent import consent_box
-from llmrec.demo.feedback import CHOICES, REASONS, Choice, Consent, Feedback, Tally
+from llmrec.demo.feedback import CHOICES, REASONS, Consent, Feedback, Tally
+from llmrec.demo.marks import MARKS, Mark, marks_of
 from llmrec.demo.match import (
     Match,
     Round,
@@ -22,17 +23,18 @@ from llmrec.demo.match import (
     as_asked,
     difference,
     embedded_contestants,
+    over,
     play,
 )
-from llmrec.demo.posters import poster
-from llmrec.demo.screen import Screen, Updates
+from llmrec.demo.posters import art
+from llmrec.demo.screen import Screen, Updates, told
 from llmrec.demo.talk import AT_ONCE
 from llmrec.demo.texts import say
 from llmrec.demo.visit import Visit
 from llmrec.errors import InputError
 from llmrec.metrics.significance import wilson
 from llmrec.types import MAX_MESSAGE_CHARS, Item, Recommendation
-from llmrec.wording import display_name, duration
+from llmrec.wording import amount, display_name, duration
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
 __all__ = ["TEXTS", "compare", "embedded_contestants"]
 
 _SHOWN_CHARS = 600
-_BOARD = '<div class="lr-log lr-board" role="log">${value}</div>'
+_BOARD = '<div class="lr-log lr-board" role="log">${value.join("")}</div>'
+_SHOW = """() => document.querySelector('.lr-round:last-child')?.scrollIntoView({
+  behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'})"""
 
 TEXTS: dict[str, dict[str, str]] = {
     "en": {
@@ -70,7 +74,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "seen": "Other shows too familiar ones",
         "words": "Better words",
         "voted": "Your vote: {vote}.",
-        "was": "{side} was {name}.",
+        "was": "{side} was “{name}”{what}.",
         "kept": "Kept, as you agreed.",
         "not_kept": "Counted for you alone; not kept.",
         "error_kept": "It could not be kept just now; it counts for you alone.",
@@ -91,9 +95,19 @@ TEXTS: dict[str, dict[str, str]] = {
         "wins": "{name}: {n}",
         "equal": "equal: {n}",
         "bad": "both bad: {n}",
-        "share": "{name} preferred in {share} % of decided votes (95 % interval {low} to {high} %)",
+        "share": "{share} % of decided votes for “{name}” (95 % interval {low} to {high} %)",
         "undecided": "no decided vote yet",
         "you": "You",
+        "name_all signals": "all signals",
+        "name_model alone": "model alone",
+        "name_popularity alone": "popularity alone",
+        "name_lesser known": "lesser known",
+        "what_all signals": "likeness, themes, popularity and the model together",
+        "what_model alone": "only what the language model expects",
+        "what_popularity alone": "the best known that fits",
+        "what_lesser known": "all signals, but what few know comes first",
+        "who": "Who competes, and how",
+        "agree": "Votes are kept of visitors who agree: the box for it is on the screen “{talk}”, below the wishes.",
         "stopped": "Stopped here, as you asked.",
         "error_no_wish": "That does not ask for a recommendation: say what you are looking for.",
         "error_same": "The two contestants are the same: choose two different ones, or leave one to chance.",
@@ -124,7 +138,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "seen": "A outra é conhecida demais",
         "words": "Palavras melhores",
         "voted": "Seu voto: {vote}.",
-        "was": "{side} era {name}.",
+        "was": "{side} era “{name}”{what}.",
         "kept": "Guardado, como você permitiu.",
         "not_kept": "Conta só para você; não foi guardado.",
         "error_kept": "Não foi possível guardar agora; conta só para você.",
@@ -145,9 +159,19 @@ TEXTS: dict[str, dict[str, str]] = {
         "wins": "{name}: {n}",
         "equal": "iguais: {n}",
         "bad": "as duas ruins: {n}",
-        "share": "{name} preferido em {share} % dos votos decididos (intervalo de 95 %: {low} a {high} %)",
+        "share": "{share} % dos votos decididos para “{name}” (intervalo de 95 %: {low} a {high} %)",
         "undecided": "nenhum voto decidido ainda",
         "you": "Você",
+        "name_all signals": "todos os sinais",
+        "name_model alone": "só o modelo",
+        "name_popularity alone": "só a popularidade",
+        "name_lesser known": "o menos conhecido",
+        "what_all signals": "semelhança, temas, popularidade e o modelo juntos",
+        "what_model alone": "só o que o modelo de linguagem espera",
+        "what_popularity alone": "o mais conhecido que serve",
+        "what_lesser known": "todos os sinais, mas primeiro o que poucos conhecem",
+        "who": "Quem compete, e como",
+        "agree": "São guardados os votos de quem permite: a opção fica na tela “{talk}”, abaixo dos pedidos.",
         "stopped": "Parei aqui, como você pediu.",
         "error_no_wish": "Isso não pede uma recomendação: diga o que você procura.",
         "error_same": "Os dois concorrentes são o mesmo: escolha dois diferentes, ou deixe um ao acaso.",
@@ -178,7 +202,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "seen": "La otra es demasiado conocida",
         "words": "Mejores palabras",
         "voted": "Tu voto: {vote}.",
-        "was": "{side} era {name}.",
+        "was": "{side} era “{name}”{what}.",
         "kept": "Guardado, como permitiste.",
         "not_kept": "Cuenta solo para ti; no se guardó.",
         "error_kept": "No se pudo guardar ahora; cuenta solo para ti.",
@@ -199,9 +223,19 @@ TEXTS: dict[str, dict[str, str]] = {
         "wins": "{name}: {n}",
         "equal": "iguales: {n}",
         "bad": "las dos malas: {n}",
-        "share": "{name} preferido en el {share} % de los votos decididos (intervalo del 95 %: {low} a {high} %)",
+        "share": "{share} % de los votos decididos para “{name}” (intervalo del 95 %: {low} a {high} %)",
         "undecided": "ningún voto decidido todavía",
         "you": "Tú",
+        "name_all signals": "todas las señales",
+        "name_model alone": "solo el modelo",
+        "name_popularity alone": "solo la popularidad",
+        "name_lesser known": "lo menos conocido",
+        "what_all signals": "parecido, temas, popularidad y el modelo juntos",
+        "what_model alone": "solo lo que el modelo de lenguaje espera",
+        "what_popularity alone": "lo más conocido que sirve",
+        "what_lesser known": "todas las señales, pero primero lo que pocos conocen",
+        "who": "Quiénes compiten, y cómo",
+        "agree": "Se guardan los votos de quienes lo permiten: la casilla está en la pantalla “{talk}”, debajo de los deseos.",
         "stopped": "Parado aquí, como pediste.",
         "error_no_wish": "Eso no pide una recomendación: di qué buscas.",
         "error_same": "Los dos participantes son el mismo: elige dos distintos, o deja uno al azar.",
@@ -216,193 +250,300 @@ def compare(
     script: str,
     feedback: Feedback,
     consent: gr.State | None = None,
+    pictures: Sequence[str] = (),
 ) -> Screen:
     """Lay out the screen in the current Blocks and wire it.
+
+    A visitor with an own catalogue compares the same contestants over that one; nothing of it is
+    kept as feedback.
 
     Parameters
     ----------
     contestants: two or more, by the names that visitors get to see; all with one catalogue.
     script: for the HTML of the lists, as ``talk`` takes it.
-    feedback: where votes are kept, of visitors who agree.
+    feedback: where marks and votes are kept, of visitors who agree.
     consent: holds a ``Consent`` that other screens ask too, and that has its box elsewhere. None:
         the screen has its own, with its box.
+    pictures: hosts from which pictures of items may be shown.
 
     Raises
     ------
     InputError: fewer than two contestants, or different catalogues.
     """
     _check(contestants)
-    fresh = Visit(things=next(iter(contestants.values())).things)
-    match = gr.State(Match())
-    boxed: list[Screen] = []
-    matches: WeakKeyDictionary[Visit, Match] = WeakKeyDictionary()  # for the language switch
-    with gr.Column(elem_id="lr-compare", min_width=0):
-        parts = _lay_out(contestants, fresh, script)
-        if consent is None:
-            consent = gr.State(Consent())
-            boxed.append(consent_box(feedback, visit, consent))
-    board, box, ballot, tally = parts.board, parts.box, parts.ballot, parts.tally
+    return _Compare(contestants, visit, script, feedback, consent, pictures).screen()
 
-    def texts(visit: Visit) -> Updates:
-        out = _labels(parts, contestants, visit)
-        if (match := matches.get(visit)) is not None:
-            out[board] = _board(visit, match)
-            out[tally] = _tallies(visit, match, feedback.tally())
-        for screen in boxed:
+
+class _Compare:
+    """The components of the screen and what they do."""
+
+    def __init__(
+        self,
+        contestants: Mapping[str, Recommender],
+        visit: gr.State,
+        script: str,
+        feedback: Feedback,
+        consent: gr.State | None,
+        pictures: Sequence[str],
+    ) -> None:
+        self.contestants, self.feedback, self.visit = contestants, feedback, visit
+        self._pictures = pictures
+        self.match = gr.State(Match())
+        self.consent = gr.State(Consent()) if consent is None else consent
+        self._reader = next(iter(contestants.values()))
+        self._fresh = Visit(things=self._reader.things)
+        self._match_of: WeakKeyDictionary[Visit, Match] = WeakKeyDictionary()
+        # By what answers over an own catalogue, so that they go when that goes.
+        self._over: WeakKeyDictionary[Recommender, Mapping[str, Recommender]]
+        self._over = WeakKeyDictionary()
+        self._boxed: list[Screen] = []
+        with gr.Column(elem_id="lr-compare", min_width=0):
+            self._lay_out_match(script)
+            self._lay_out_ask()
+            self.tally = self._html("")
+            if consent is None:
+                self._boxed.append(consent_box(feedback, visit, self.consent))
+        self._wire()
+
+    def _html(self, value: str) -> gr.HTML:
+        return gr.HTML(value, apply_default_css=False, js_on_load=None)
+
+    def _lay_out_match(self, script: str) -> None:
+        self.head = self._html(_head(self._fresh))
+        self.who = gr.Accordion(_say("en", "who"), open=False, elem_id="lr-who")
+        with self.who, gr.Row(elem_id="lr-contestants"):
+            self.seats = [
+                gr.Dropdown(
+                    _seats(self.contestants, "en"), value="", label=_say("en", seat),
+                    elem_id=f"lr-{seat}", min_width=0, filterable=False,
+                )
+                for seat in ("first", "second")
+            ]  # fmt: skip
+        with self.who:
+            self.streamed = gr.Checkbox(False, label=_say("en", "streamed"), elem_id="lr-streamed")
+        self.board = gr.HTML(
+            self._board(self._fresh, Match()), html_template=_BOARD, js_on_load=script,
+            apply_default_css=False, elem_id="lr-board",
+        )  # fmt: skip
+        with gr.Column(visible=False, elem_id="lr-ballot", min_width=0) as self.ballot:
+            self.reasons = gr.CheckboxGroup(
+                _reasons("en"), label=_say("en", "reasons"), elem_id="lr-reasons"
+            )
+            with gr.Row(elem_id="lr-votes"):
+                self.votes = {
+                    v: gr.Button(_say("en", f"vote_{v}"), elem_id=f"lr-vote-{v}", min_width=0)
+                    for v in CHOICES
+                }
+
+    def _lay_out_ask(self) -> None:
+        small: dict[str, Any] = {"min_width": 0, "scale": 0}
+        with gr.Row(elem_id="lr-ask"):
+            self.again = gr.Button(_say("en", "again"), elem_id="lr-again", **small)
+            self.box = gr.Textbox(
+                placeholder=say("en", "placeholder", self._fresh.things), label=say("en", "box"),
+                show_label=False, container=False, lines=1, max_lines=6, scale=1, min_width=0,
+                elem_id="lr-ask-box",
+            )  # fmt: skip
+            self.send = gr.Button(
+                say("en", "send"), variant="primary", elem_id="lr-ask-send", **small
+            )
+            self.halt = gr.Button(say("en", "stop"), elem_id="lr-ask-stop", **small)
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def texts(self, visit: Visit) -> Updates:
+        """All that is said, in the language of the visit and about the catalogue of it."""
+        match = self._match_of.get(visit, Match())
+        self._about(visit, match)
+        out = self._labels(visit) | self._around(visit, match)
+        for screen in self._boxed:
             out.update(screen.texts(visit))
         return out
 
-    def answer(
-        message: str | None, visit: Visit, match: Match, first: str, second: str, early: bool
-    ) -> Iterator[Updates]:
-        matches[visit] = match
-        chosen = [n for n in (first, second) if n in contestants]
-        steps = play(contestants, match, message or "", chosen, streamed=bool(early))
-        taken = False
-        with contextlib.closing(cast("Generator[Round, None, None]", steps)) as rounds:
-            for round_ in rounds:
-                out: Updates = {board: _board(visit, match)}
-                if not taken and round_.stage not in ("thinking", "failed"):
-                    out[box] = ""
-                    taken = True
-                yield out
-        # Gradio sends the last step once more at the end: it must be how things stand then.
-        yield {board: _board(visit, match)}
-
-    def settled(visit: Visit, match: Match) -> Updates:
-        """What stands around the lists once they are there, voted on, or cleared."""
+    def _labels(self, visit: Visit) -> Updates:
+        """What does not depend on the comparison."""
+        ui = visit.language
         return {
-            board: _board(visit, match),
-            ballot: gr.update(visible=match.open),
-            parts.reasons: [],
-            tally: _tallies(visit, match, feedback.tally()),
+            self.head: _head(visit),
+            self.who: gr.update(label=_say(ui, "who")),
+            **{
+                seat: gr.update(label=_say(ui, name), choices=_seats(self.contestants, ui))
+                for seat, name in zip(self.seats, ("first", "second"), strict=True)
+            },
+            self.streamed: gr.update(label=_say(ui, "streamed")),
+            self.reasons: gr.update(label=_say(ui, "reasons"), choices=_reasons(ui)),
+            **{button: _say(ui, f"vote_{v}") for v, button in self.votes.items()},
+            self.box: gr.update(
+                placeholder=say(ui, "placeholder", visit.things), label=say(ui, "box")
+            ),
+            self.send: say(ui, "send"),
+            self.halt: say(ui, "stop"),
+            self.again: _say(ui, "again"),
         }
 
-    def cast_vote(
-        choice: str, visit: Visit, match: Match, consent: Consent, why: Sequence[str] | None
+    def _board(self, visit: Visit, match: Match) -> list[str]:
+        return _board(visit, match, self._pictures)
+
+    def _around(self, visit: Visit, match: Match) -> Updates:
+        """The lists, and what stands around them."""
+        return {
+            self.board: self._board(visit, match),
+            self.ballot: gr.update(visible=match.open),
+            self.tally: _tallies(visit, match, self.feedback.tally()) + self._agree(visit, match),
+        }
+
+    def _agree(self, visit: Visit, match: Match) -> str:
+        """Where a visitor who votes can let that be kept."""
+        if not match.tally.counts or self._boxed or not self.feedback.keeps or visit.other():
+            return ""
+        ui = visit.language
+        where = _say(ui, "agree", talk=say(ui, "tab_talk"))
+        return f'<p class="lr-note">{escape(where)}</p>'
+
+    # -- who answers --------------------------------------------------------------------------
+
+    def _about(self, visit: Visit, match: Match) -> None:
+        """Begin anew where the visitor's catalogue is another by now, brought or gone."""
+        match.about(visit.recommender(self._reader).catalog.fingerprint)
+
+    def _rivals(self, visit: Visit) -> Mapping[str, Recommender]:
+        """The contestants, over the visitor's own catalogue where answers come from that."""
+        own = visit.other()
+        if own is None:
+            return self.contestants
+        if own not in self._over:
+            self._over[own] = over(self.contestants, own)
+        return self._over[own]
+
+    # -- what happens -------------------------------------------------------------------------
+
+    def answer(
+        self,
+        message: str | None,
+        visit: Visit,
+        match: Match,
+        first: str,
+        second: str,
+        early: bool,
+    ) -> Iterator[Updates]:
+        """Let both answer what stands in the box."""
+        yield from self._answers(message or "", visit, match, (first, second), early, "")
+
+    def answer_chip(
+        self,
+        visit: Visit,
+        match: Match,
+        first: str,
+        second: str,
+        early: bool,
+        event: gr.EventData,
+    ) -> Iterator[Updates]:
+        """Let both answer an example."""
+        said = str(told(event).get("text") or "")
+        yield from self._answers(said, visit, match, (first, second), early, None)
+
+    def _answers(
+        self,
+        said: str,
+        visit: Visit,
+        match: Match,
+        seats: Sequence[str],
+        early: bool,
+        box: str | None,
+    ) -> Iterator[Updates]:
+        """The steps of a round; ``box`` goes into the box with the first that is an answer."""
+        self._match_of[visit] = match
+        self._about(visit, match)
+        chosen = [n for n in seats if n in self.contestants]
+        steps = play(lambda: self._rivals(visit), match, said, chosen, streamed=bool(early))
+        with contextlib.closing(cast("Generator[Round, None, None]", steps)) as rounds:
+            for round_ in rounds:
+                out: Updates = {self.board: self._board(visit, match)}
+                if box is not None and round_.stage not in ("thinking", "failed"):
+                    out[self.box] = box
+                    box = None
+                yield out
+        # Gradio sends the last step once more at the end: it must be how things stand then.
+        yield {self.board: self._board(visit, match)}
+
+    def settled(self, visit: Visit, match: Match) -> Updates:
+        """Once the lists are there, voted on, or cleared."""
+        return self._around(visit, match) | {self.reasons: []}
+
+    def vote(
+        self,
+        choice: str,
+        visit: Visit,
+        match: Match,
+        consent: Consent,
+        why: Sequence[str] | None,
     ) -> Updates:
+        """Count a vote, and keep it."""
+        self._about(visit, match)
         voted = match.vote(choice, why or ())
-        if voted is not None and voted.vote:
+        if voted is not None and voted.vote and consent.given and visit.other() is None:
             a, b = ((s.name, s.ids) for s in voted.sides)
-            asked = as_asked(contestants, voted)
-            kept = feedback.vote(consent, asked, a, b, voted.vote, voted.reasons)
-            match.told(kept if consent.given else None)
-        return settled(visit, match)
+            asked = as_asked(self.contestants, voted)
+            match.told(self.feedback.vote(consent, asked, a, b, voted.vote, voted.reasons))
+        return self.settled(visit, match)
 
-    def halt(visit: Visit, match: Match) -> Updates:
+    def press(self, visit: Visit, match: Match, consent: Consent, event: gr.EventData) -> Updates:
+        """Mark an item, or take that back."""
+        self._about(visit, match)
+        item_id, mark = (str(told(event).get(key)) for key in ("id", "mark"))
+        shown = match.mark(item_id, mark)
+        if shown is not None and mark != "seen" and visit.other() is None:
+            marks = marks_of(match.conversation, item_id)
+            opinion = next((m for m in ("like", "dislike") if m in marks), "none")
+            by = ", ".join(s.name for s in shown.sides if item_id in s.ids)
+            asked = as_asked(self.contestants, shown)
+            self.feedback.mark(consent, asked, item_id, opinion, by)
+        return {self.board: self._board(visit, match)}
+
+    def stop(self, visit: Visit, match: Match) -> Updates:
+        """End the answers where they stand."""
         match.stop()
-        return settled(visit, match)
+        return self.settled(visit, match)
 
-    def start_over(visit: Visit, match: Match) -> Updates:
+    def start_over(self, visit: Visit, match: Match) -> Updates:
+        """Begin with another pair."""
         match.clear()
-        return settled(visit, match)
+        return self.settled(visit, match)
 
-    shared: dict[str, Any] = {
-        "show_progress": "hidden",
-        "api_visibility": "private",
-        "trigger_mode": "multiple",
-    }
-    around = [board, ballot, parts.reasons, tally]
-    quick: dict[str, Any] = {**shared, "outputs": around, "queue": False}
-    sent = [box.submit, parts.send.click]
-    asking = gr.on(
-        sent,
-        answer,
-        [box, visit, match, *parts.seats, parts.streamed],
-        [board, box],
-        concurrency_limit=AT_ONCE,
-        concurrency_id="answers",
-        **shared,
-    )
-    asking.then(settled, [visit, match], **quick)
-    gr.on(sent, lambda: gr.update(visible=False), None, [ballot], queue=False, **shared)
-    for v, button in parts.votes.items():
-        said = [visit, match, consent, parts.reasons]
-        button.click(functools.partial(cast_vote, v), said, **quick)
-    parts.stop.click(halt, [visit, match], **quick)
-    parts.again.click(start_over, [visit, match], **quick)
-    own = [*_labels(parts, contestants, fresh), board, tally]
-    return Screen([*own, *(c for screen in boxed for c in screen.components)], texts)
+    def _wire(self) -> None:
+        shared: dict[str, Any] = {
+            "show_progress": "hidden",
+            "api_visibility": "private",
+            "trigger_mode": "multiple",
+        }
+        around = [self.board, self.ballot, self.reasons, self.tally]
+        quick: dict[str, Any] = {**shared, "outputs": around, "queue": False}
+        answering: dict[str, Any] = {
+            **shared,
+            "outputs": [self.board, self.box],
+            "concurrency_limit": AT_ONCE,
+            "concurrency_id": "answers",
+        }
+        state: list[Any] = [self.visit, self.match]
+        how = [*self.seats, self.streamed]
+        sent = [self.box.submit, self.send.click]
+        asked = gr.on(sent, self.answer, [self.box, *state, *how], **answering)
+        begun = self.board.say(self.answer_chip, [*state, *how], **answering)
+        for answered in (asked, begun):
+            answered.then(self.settled, state, **quick).then(None, js=_SHOW, **shared)
+        hidden: dict[str, Any] = {**quick, "outputs": [self.ballot]}
+        gr.on(sent, lambda: gr.update(visible=False), None, **hidden)
+        for v, button in self.votes.items():
+            said = [*state, self.consent, self.reasons]
+            button.click(functools.partial(self.vote, v), said, **quick)
+        self.board.mark(self.press, [*state, self.consent], **{**quick, "outputs": [self.board]})
+        self.halt.click(self.stop, state, **quick)
+        self.again.click(self.start_over, state, **quick)
 
-
-@dataclass(frozen=True)
-class _Parts:
-    """The components of the screen."""
-
-    head: Any
-    seats: list[Any]
-    streamed: Any
-    board: Any
-    ballot: Any
-    reasons: Any
-    votes: Mapping[Choice, Any]
-    box: Any
-    send: Any
-    stop: Any
-    again: Any
-    tally: Any
-
-
-def _lay_out(contestants: Mapping[str, Recommender], fresh: Visit, script: str) -> _Parts:
-    plain: dict[str, Any] = {"apply_default_css": False, "js_on_load": None}
-    head = gr.HTML(_head(fresh), **plain)
-    with gr.Row(elem_id="lr-contestants"):
-        seats = [
-            gr.Dropdown(
-                _seats(contestants, "en"), value="", label=_say("en", seat),
-                elem_id=f"lr-{seat}", min_width=0, filterable=False,
-            )
-            for seat in ("first", "second")
-        ]  # fmt: skip
-    streamed = gr.Checkbox(False, label=_say("en", "streamed"), elem_id="lr-streamed")
-    board = gr.HTML(
-        _board(fresh, Match()), html_template=_BOARD, js_on_load=script, apply_default_css=False,
-        elem_id="lr-board",
-    )  # fmt: skip
-    with gr.Column(visible=False, elem_id="lr-ballot", min_width=0) as ballot:
-        reasons = gr.CheckboxGroup(
-            _reasons("en"), label=_say("en", "reasons"), elem_id="lr-reasons"
-        )
-        with gr.Row(elem_id="lr-votes"):
-            votes = {
-                v: gr.Button(_say("en", f"vote_{v}"), elem_id=f"lr-vote-{v}", min_width=0)
-                for v in CHOICES
-            }
-    with gr.Row(elem_id="lr-ask"):
-        small: dict[str, Any] = {"min_width": 0, "scale": 0}
-        box = gr.Textbox(
-            placeholder=say("en", "placeholder", fresh.things), label=say("en", "box"),
-            show_label=False, container=False, lines=1, max_lines=6, scale=1, min_width=0,
-            elem_id="lr-ask-box",
-        )  # fmt: skip
-        send = gr.Button(say("en", "send"), variant="primary", elem_id="lr-ask-send", **small)
-        stop = gr.Button(say("en", "stop"), elem_id="lr-ask-stop", **small)
-        again = gr.Button(_say("en", "again"), elem_id="lr-again", **small)
-    tally = gr.HTML(_tallies(fresh, Match(), Tally()), **plain)
-    return _Parts(
-        head, seats, streamed, board, ballot, reasons, votes, box, send, stop, again, tally
-    )
-
-
-def _labels(parts: _Parts, contestants: Mapping[str, Recommender], visit: Visit) -> Updates:
-    """What does not depend on the comparison, in the language of the visit."""
-    ui = visit.language
-    return {
-        parts.head: _head(visit),
-        **{
-            seat: gr.update(label=_say(ui, name), choices=_seats(contestants, ui))
-            for seat, name in zip(parts.seats, ("first", "second"), strict=True)
-        },
-        parts.streamed: gr.update(label=_say(ui, "streamed")),
-        parts.reasons: gr.update(label=_say(ui, "reasons"), choices=_reasons(ui)),
-        **{button: _say(ui, f"vote_{v}") for v, button in parts.votes.items()},
-        parts.box: gr.update(
-            placeholder=say(ui, "placeholder", visit.things), label=say(ui, "box")
-        ),
-        parts.send: say(ui, "send"),
-        parts.stop: say(ui, "stop"),
-        parts.again: _say(ui, "again"),
-    }
+    def screen(self) -> Screen:
+        """What the page needs of it."""
+        own = [*self._labels(self._fresh), self.board, self.ballot, self.tally]
+        return Screen([*own, *(c for s in self._boxed for c in s.components)], self.texts)
 
 
 def _check(contestants: Mapping[str, Recommender]) -> None:
@@ -424,7 +565,21 @@ def _say(language: str, key: str, **slots: object) -> str:
 
 
 def _seats(contestants: Mapping[str, Recommender], language: str) -> list[tuple[str, str]]:
-    return [(_say(language, "drawn"), ""), *((name, name) for name in contestants)]
+    return [
+        (_say(language, "drawn"), ""),
+        *((_named(name, language), name) for name in contestants),
+    ]
+
+
+def _named(name: str, language: str) -> str:
+    """What visitors read; a model's name is the same in every language."""
+    return TEXTS[language].get(f"name_{name}", name)
+
+
+def _what(name: str, language: str) -> str:
+    """What one of the page's own contestants listens to; of another its name must do."""
+    told_of = TEXTS[language].get(f"what_{name}")
+    return f" ({told_of})" if told_of else ""
 
 
 def _reasons(language: str) -> list[tuple[str, str]]:
@@ -439,13 +594,15 @@ def _head(visit: Visit) -> str:
     )
 
 
-def _board(visit: Visit, match: Match) -> str:
-    """All rounds; a name stands in it only where its round was voted on."""
-    rounds = "".join(_round(r, visit) for r in match.rounds)
-    return f'<span hidden="" data-stamp="{match.stamp()}"></span>{rounds}'
+def _board(visit: Visit, match: Match, pictures: Sequence[str] = ()) -> list[str]:
+    """All rounds, in pieces of HTML; a name stands in one only where its round was voted on."""
+    rounds = [_round(r, visit, match, pictures) for r in match.rounds] or [
+        chip_list(examples(visit.language, visit.things), say(visit.language, "examples"))
+    ]
+    return [f'<span hidden="" data-stamp="{match.stamp()}"></span>', *rounds]
 
 
-def _round(round_: Round, visit: Visit) -> str:
+def _round(round_: Round, visit: Visit, match: Match, pictures: Sequence[str]) -> str:
     ui = visit.language
     said = escape(round_.said[:_SHOWN_CHARS]) + ("…" if len(round_.said) > _SHOWN_CHARS else "")
     out = [
@@ -453,12 +610,14 @@ def _round(round_: Round, visit: Visit) -> str:
         f'<span class="lr-hidden">{escape(_say(ui, "you"))}: </span><p>{said}</p></div>'
     ]
     if round_.stage == "thinking" and not any(s.listed for s in round_.sides):
-        out.append(f'<p class="lr-note" role="status">{escape(_say(ui, "waiting"))}</p>')
+        out.append(
+            '<div class="lr-wait" role="status"><span class="lr-dots" aria-hidden="true">'
+            f"<i></i><i></i><i></i></span>{escape(_say(ui, 'waiting'))}</div>"
+        )
     elif any(s.listed for s in round_.sides):
         sides = zip("AB", round_.sides, strict=True)
-        out.append(
-            f'<div class="lr-sides">{"".join(_side(n, s, round_, ui) for n, s in sides)}</div>'
-        )
+        both = "".join(_side(n, s, round_, visit, match, pictures) for n, s in sides)
+        out.append(f'<div class="lr-sides">{both}</div>')
     if round_.problem:
         slots = {"n": len(round_.said), "limit": MAX_MESSAGE_CHARS}
         own = round_.problem in TEXTS[ui]
@@ -475,7 +634,10 @@ def _round(round_: Round, visit: Visit) -> str:
     return "".join([*out, "</section>"])
 
 
-def _side(letter: str, side: Side, round_: Round, ui: str) -> str:
+def _side(
+    letter: str, side: Side, round_: Round, visit: Visit, match: Match, pictures: Sequence[str]
+) -> str:
+    ui = visit.language
     language = round_.preferences.language if round_.preferences else ui
     name = escape(_say(ui, "list", side=letter))
     if not side.listed:
@@ -483,18 +645,29 @@ def _side(letter: str, side: Side, round_: Round, ui: str) -> str:
     elif not side.recommendations:
         body = f'<p class="lr-note">{escape(_say(ui, "nothing"))}</p>'
     else:
-        cards = "".join(_card(r, language, ui) for r in side.recommendations)
+        cards = "".join(
+            _card(r, language, visit, marks_of(match.conversation, r.item.id), pictures)
+            for r in side.recommendations
+        )
         body = f'<ol class="lr-picks">{cards}</ol>'
     text = f'<p class="lr-side-text" lang="{language}">{escape(side.text)}</p>' if side.text else ""
-    who = f" <span>{escape(side.name)}</span>" if round_.vote else ""
+    who = f" <span>{escape(_named(side.name, ui))}</span>" if round_.vote else ""
     won = " lr-won" if round_.vote == letter.lower() else ""
     return f'<section class="lr-side{won}" aria-label="{name}"><h3>{name}{who}</h3>{body}{text}</section>'
 
 
-def _card(recommendation: Recommendation, language: str, ui: str) -> str:
-    item = recommendation.item
+def _card(
+    recommendation: Recommendation,
+    language: str,
+    visit: Visit,
+    marks: frozenset[str],
+    pictures: Sequence[str],
+) -> str:
+    item, ui = recommendation.item, visit.language
+    title = item.title_in(language)
     facts = [str(item.year) if item.year else "", duration(item.runtime) if item.runtime else ""]
     facts += [display_name("genre", g, language) for g in item.genres[:2]]
+    facts += [amount(item.price, language)] if item.price is not None else []
     wishes = [
         f'<li class="lr-{kind}"><span aria-hidden="true">{sign}</span> '
         f'<span class="lr-hidden">{escape(say(ui, kind))}: </span>{escape(w)}</li>'
@@ -505,11 +678,21 @@ def _card(recommendation: Recommendation, language: str, ui: str) -> str:
         for w in named
     ]
     return (
-        f'<li class="lr-pick"><span class="lr-pick-art" aria-hidden="true">{poster(item, language)}</span>'
-        f'<div><b lang="{language}">{escape(item.title_in(language))}</b>'
+        f'<li class="lr-pick"><span class="lr-pick-art" aria-hidden="true">{art(item, language, pictures)}</span>'
+        f'<div><b lang="{language}">{escape(title)}</b>'
         f'<p class="lr-meta">{" · ".join(escape(f) for f in facts if f)}</p>'
         + (f'<ul class="lr-ticks" lang="{language}">{"".join(wishes)}</ul>' if wishes else "")
-        + "</div></li>"
+        + f'<div class="lr-marks" role="group" aria-label="{escape(title)}">'
+        + "".join(_button(m, item, title, m in marks, say(ui, m, visit.things)) for m in MARKS)
+        + "</div></div></li>"
+    )
+
+
+def _button(mark: Mark, item: Item, title: str, pressed: bool, name: str) -> str:
+    return (
+        f'<button type="button" class="lr-mark" data-mark="{mark}" data-id="{escape(item.id)}" '
+        f'aria-pressed="{str(pressed).lower()}" aria-label="{escape(f"{name}: {title}")}">'
+        f"{escape(name)}</button>"
     )
 
 
@@ -517,7 +700,7 @@ def _revealed(round_: Round, ui: str) -> str:
     kept = {None: "not_kept", True: "kept", False: "error_kept"}[round_.kept]
     said = [_say(ui, "voted", vote=_say(ui, f"vote_{round_.vote}"))]
     said += [
-        _say(ui, "was", side=letter, name=side.name)
+        _say(ui, "was", side=letter, name=_named(side.name, ui), what=_what(side.name, ui))
         for letter, side in zip("AB", round_.sides, strict=True)
     ]
     said.append(_say(ui, kept))
@@ -589,7 +772,7 @@ def _tallies(visit: Visit, match: Match, kept: Tally) -> str:
 
 
 def _pair(pair: tuple[str, str], counts: Mapping[str, int], ui: str) -> str:
-    first, second = pair
+    first, second = (_named(name, ui) for name in pair)
     wins, losses = counts.get("first", 0), counts.get("second", 0)
     numbers = [
         _say(ui, "wins", name=first, n=wins),

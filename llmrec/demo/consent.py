@@ -18,7 +18,7 @@ TEXTS: dict[str, dict[str, str]] = {
     "en": {
         "agree": "Keep my feedback, to improve recommendations",
         "none": "Nothing is kept here: likes and votes are forgotten when you leave.",
-        "what": "Off unless you tick it. Then each like, dislike and vote is kept from now on, with the conversation it belongs to as you wrote it, what was shown, the day, and a number of chance for this visit. No name, no address. Please write nothing personal.",
+        "what": "Off unless you tick it. Then each like, dislike and vote is kept from now on, with the conversation it belongs to as you wrote it, what was shown, the day, and a number of chance for this visit. No name, no address, and nothing about a catalogue of your own. Please write nothing personal.",
         "folder": "Where: in files of this page’s owner, on its server.",
         "memory": "Where: on this page’s server, until it has been passed on.",
         "private": "It is passed on to the data set {dataset} on the Hugging Face Hub, which only its owner and those allowed by them can read.",
@@ -33,7 +33,7 @@ TEXTS: dict[str, dict[str, str]] = {
     "pt": {
         "agree": "Guardar minhas opiniões, para melhorar as recomendações",
         "none": "Nada é guardado aqui: opiniões e votos são esquecidos quando você sai.",
-        "what": "Fica desligado até você marcar. A partir daí cada gostei, não gostei e voto é guardado, com a conversa a que pertence como você a escreveu, o que foi mostrado, o dia e um número ao acaso para esta visita. Nenhum nome, nenhum endereço. Por favor, não escreva nada pessoal.",
+        "what": "Fica desligado até você marcar. A partir daí cada gostei, não gostei e voto é guardado, com a conversa a que pertence como você a escreveu, o que foi mostrado, o dia e um número ao acaso para esta visita. Nenhum nome, nenhum endereço, e nada sobre um catálogo seu. Por favor, não escreva nada pessoal.",
         "folder": "Onde: em arquivos do dono desta página, no servidor dela.",
         "memory": "Onde: no servidor desta página, até ser repassado.",
         "private": "É repassado ao conjunto de dados {dataset} no Hugging Face Hub, que só o dono e quem ele permitir podem ler.",
@@ -48,7 +48,7 @@ TEXTS: dict[str, dict[str, str]] = {
     "es": {
         "agree": "Guardar mis opiniones, para mejorar las recomendaciones",
         "none": "Aquí no se guarda nada: opiniones y votos se olvidan cuando te vas.",
-        "what": "Está apagado hasta que lo marques. Desde entonces se guarda cada me gusta, no me gusta y voto, con la conversación a la que pertenece tal como la escribiste, lo que se mostró, el día y un número al azar para esta visita. Ningún nombre, ninguna dirección. Por favor, no escribas nada personal.",
+        "what": "Está apagado hasta que lo marques. Desde entonces se guarda cada me gusta, no me gusta y voto, con la conversación a la que pertenece tal como la escribiste, lo que se mostró, el día y un número al azar para esta visita. Ningún nombre, ninguna dirección, y nada sobre un catálogo tuyo. Por favor, no escribas nada personal.",
         "folder": "Dónde: en archivos del dueño de esta página, en su servidor.",
         "memory": "Dónde: en el servidor de esta página, hasta que se traspase.",
         "private": "Se traspasa al conjunto de datos {dataset} del Hugging Face Hub, que solo pueden leer su dueño y quienes él permita.",

@@ -461,13 +461,18 @@ class Feedback:
 
 
 def asked_for(recommender: Recommender, visit: Visit, item_id: str) -> Asked | None:
-    """What was asked when an item was shown to a visitor last; None if it was not shown."""
+    """What was asked when an item was shown to a visitor last; None if it was not shown.
+
+    None as well for a visitor with an own catalogue: that is to stay on the page's server, and to
+    go with its visitor.
+    """
+    if visit.other() is not None:
+        return None
     turns = visit.turns
     at = [n for n, t in enumerate(turns) if item_id in (r.item.id for r in t.recommendations)]
     if not at or (preferences := turns[at[-1]].preferences) is None:
         return None
-    before = sum(t.preferences is not None for t in turns[: at[-1]])
-    said = visit.conversation.messages[: 2 * before]
+    said = visit.before(at[-1]).messages
     # Without what was marked since: it would tell the answer.
     conversation = Conversation((*said, Message("user", turns[at[-1]].said)))
     shown = [r.item for r in turns[at[-1]].recommendations]

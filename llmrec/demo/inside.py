@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.context import get_render_context
+from gradio.context import Context, get_render_context
 
 from llmrec.demo.cards import share
-from llmrec.demo.inspection import Inspection, Inspector, Searched, Word, words_of
+from llmrec.demo.inspection import Inspection, Inspector, Searched, Stopped, Word, words_of
 from llmrec.demo.screen import Screen, Updates
+from llmrec.demo.texts import say
 from llmrec.demo.visit import Visit
 from llmrec.errors import LLMRecError
 from llmrec.orders import without_orders
@@ -397,11 +400,54 @@ def _t(ui: str, key: str, **slots: object) -> str:
 
 @dataclass(frozen=True)
 class _Looked:
-    """A turn that was looked at, when the visit had so many."""
+    """A turn that was looked at, what had been said then, and what answered it."""
 
     number: int
-    turns: int
+    said: tuple[str, ...]
     made: Inspection
+    by: Recommender
+
+
+class _Look:
+    """A visitor's look into a turn: what runs, and what was seen last.
+
+    Attributes
+    ----------
+    run: the number of the one that runs, or ran last; an older one ends.
+    running: whether it runs. problem: the key of what became of it where it gave nothing.
+    seen: what it gave, to tell it in another language.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.run = 0
+        self.running = False
+        self.problem = ""
+        self.seen: _Looked | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Look:
+        """A fresh one: how the page gives each visitor an own one."""
+        return _Look()
+
+    def begin(self) -> int:
+        """Start a run, which ends the one before, and return its number."""
+        with self._lock:
+            self.run += 1
+            self.running, self.problem = True, ""
+            return self.run
+
+    def end(self, run: int, seen: _Looked | None, problem: str = "") -> None:
+        """Note what a run gave, unless another one has begun."""
+        with self._lock:
+            if run == self.run:
+                self.running, self.problem, self.seen = False, problem, seen
+
+    def stop(self) -> None:
+        """End what runs."""
+        with self._lock:
+            if self.running:
+                self.run += 1
+                self.running, self.problem, self.seen = False, "stopped", None
 
 
 def inside(recommender: Recommender, visit: gr.State, script: str) -> Screen:
@@ -413,6 +459,7 @@ def inside(recommender: Recommender, visit: gr.State, script: str) -> Screen:
     """
     del script
     inspector = Inspector(recommender)
+    sessions: weakref.WeakValueDictionary[str, _Look] = weakref.WeakValueDictionary()
     plain: dict[str, Any] = {"apply_default_css": False, "js_on_load": None}
     with gr.Column(elem_id="lr-inside", elem_classes="lr-screen", min_width=0):
         head = gr.HTML(_head("en"), elem_id="lr-i-head", **plain)
@@ -421,38 +468,74 @@ def inside(recommender: Recommender, visit: gr.State, script: str) -> Screen:
                 [], label=_t("en", "turn"), elem_id="lr-i-turn", min_width=240, scale=3
             )
             look = gr.Button(_t("en", "look"), elem_id="lr-i-look", scale=0, interactive=False)
+            stop = gr.Button(say("en", "stop"), elem_id="lr-i-stop", scale=0, interactive=False)
         status = gr.HTML(_status(_t("en", "none")), elem_id="lr-i-status", **plain)
         shown = gr.HTML("", elem_id="lr-i-shown", **plain)
-    found = gr.State(None)  # what the visitor looked at last, to tell it in another language
+    found = gr.State(_Look(), delete_callback=_Look.stop)
 
-    def arrive(visit: Visit, looked: _Looked | None) -> Updates:
-        """The turns as they now are; what was looked at stays until more is said."""
-        ui, said = visit.language, [t.said for t in visit.turns]
-        kept = looked if looked and looked.turns == len(said) else None
-        last = len(said) - 1 if said else None
+    def seen(visit: Visit, own: _Look) -> _Looked | None:
+        """What was seen last, while nothing else was said and the catalogue is the same."""
+        last = own.seen
+        if last and last.said == _said(visit) and last.by is visit.recommender(recommender):
+            return last
+        own.seen = None
+        return None
+
+    def stands(visit: Visit, own: _Look) -> Updates:
+        """How things stand: what runs, what was seen, what went wrong."""
+        ui, problem, kept = visit.language, own.problem, seen(visit, own)
+        told = (
+            _t(ui, "waiting") if own.running else say(ui, problem) if problem == "stopped" else ""
+        )
+        note = _status(told if any(_said(visit)) else _t(ui, "none"))
         return {
-            turn: gr.update(
-                choices=[(f"{n}. {_short(t)}", n - 1) for n, t in enumerate(said, 1)],
-                value=kept.number if kept else last,
-            ),
-            look: gr.update(interactive=bool(said)),
-            status: _status("" if said else _t(ui, "none")),
-            shown: _shown(kept.made, recommender, ui) if kept else "",
+            stop: gr.update(interactive=own.running),
+            status: _alert(_t(ui, problem)) if problem == "failed" else note,
+            shown: _shown(kept.made, kept.by, ui) if kept and not own.running else "",
         }
 
-    def press(visit: Visit, chosen: int | None) -> Iterator[Updates]:
-        ui, number = visit.language, -1 if chosen is None else int(chosen)
-        yield {status: _status(_t(ui, "waiting"))}
+    def arrive(visit: Visit, own: _Look) -> Updates:
+        """The turns as they now are; what was looked at stays until more is said."""
+        said, kept = _said(visit), seen(visit, own)
+        asked = [(f"{n + 1}. {_short(t)}", n) for n, t in enumerate(said) if t]  # a list shared: ""
+        return {
+            turn: gr.update(
+                choices=asked, value=kept.number if kept else asked[-1][1] if asked else None
+            ),
+            look: gr.update(interactive=bool(asked)),
+            **stands(visit, own),
+        }
+
+    def press(
+        visit: Visit, chosen: int | None, own: _Look, request: gr.Request
+    ) -> Iterator[Updates]:
+        number, said, run = -1 if chosen is None else int(chosen), _said(visit), own.begin()
+        sessions[str(request.session_hash)] = own
+        yield stands(visit, own)
+        looked, problem = None, ""
+        by = visit.recommender(recommender)
+        look_into = inspector if by is recommender else Inspector(by)
         try:
-            looked = _Looked(number, len(visit.turns), inspector(visit, number))
-            html = _shown(looked.made, recommender, ui)
+            made = look_into(visit, number, stopped=lambda: own.run != run or _said(visit) != said)
+            _shown(made, by, visit.language)
+            looked = _Looked(number, said, made, by)
+        except Stopped:
+            pass  # the button has said so; what else ends a look needs no words
         except Exception as error:
+            problem = "failed"
             if not isinstance(error, LLMRecError):
                 _log.exception("a turn cannot be looked into")
-            problem = f'<p class="lr-problem" role="alert">{escape(_t(ui, "failed"))}</p>'
-            yield {status: problem, shown: "", found: None}
-            return
-        yield {status: _status(""), shown: html, found: looked}
+        finally:  # also where the visitor has left
+            own.end(run, looked, problem)
+        yield stands(visit, own)
+
+    def halt(visit: Visit, own: _Look) -> Updates:
+        own.stop()
+        return stands(visit, own)
+
+    def leave(request: gr.Request) -> None:
+        if (own := sessions.pop(str(request.session_hash), None)) is not None:
+            own.stop()
 
     def texts(visit: Visit) -> Updates:
         """Labels; the rest follows by the change of the head."""
@@ -461,18 +544,28 @@ def inside(recommender: Recommender, visit: gr.State, script: str) -> Screen:
             head: _head(ui),
             turn: gr.update(label=_t(ui, "turn")),
             look: gr.update(value=_t(ui, "look")),
+            stop: gr.update(value=say(ui, "stop")),
         }
 
     shared: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    quick = {**shared, "queue": False, "outputs": [turn, look, status, shown]}
+    quick = {**shared, "queue": False, "trigger_mode": "multiple"}
+    here = [stop, status, shown]
     tab = get_render_context()
     if isinstance(tab, gr.Tab):
-        tab.select(arrive, [visit, found], **quick)
-    head.change(arrive, [visit, found], **quick)
+        tab.select(arrive, [visit, found], [turn, look, *here], **quick)
+    head.change(arrive, [visit, found], [turn, look, *here], **quick)
     look.click(
-        press, [visit, turn], [status, shown, found], concurrency_id="answers", **shared
+        press, [visit, turn, found], here,
+        concurrency_id="answers", trigger_mode="multiple", **shared,
     )  # fmt: skip
-    return Screen([head, turn, look, status, shown], texts)
+    stop.click(halt, [visit, found], here, **quick)
+    if Context.root_block is not None:
+        Context.root_block.unload(leave)
+    return Screen([head, turn, look, *here], texts)
+
+
+def _said(visit: Visit) -> tuple[str, ...]:
+    return tuple(t.said for t in visit.turns)
 
 
 def _short(said: str) -> str:
@@ -481,6 +574,10 @@ def _short(said: str) -> str:
 
 def _head(ui: str) -> str:
     return f'<h2 class="lr-h">{escape(_t(ui, "head"))}</h2><p class="lr-lead">{escape(_t(ui, "lead"))}</p>'
+
+
+def _alert(said: str) -> str:
+    return f'<p class="lr-problem" role="alert">{escape(said)}</p>'
 
 
 def _status(said: str) -> str:
@@ -590,7 +687,7 @@ def _understood(made: Inspection, recommender: Recommender, ui: str) -> str:
 def _label(word: Word, recommender: Recommender, ui: str) -> str:
     """A preference in the language of the page; ids become titles."""
     if word.field not in ("keywords", "text", "similar_to", "likes", "dislikes", "seen"):
-        return ", ".join(wish_labels([Wish(word.field, word.values)], ui))
+        return ", ".join(wish_labels([Wish(word.field, word.values)], ui, recommender.things))
     value = word.values[0]
     if word.field not in ("keywords", "text") and value in recommender.catalog:
         value = recommender.catalog.get(value).title_in(ui)
@@ -605,17 +702,23 @@ def _origin(word: Word, ui: str) -> str:
 def _narrowed(made: Inspection, recommender: Recommender, ui: str) -> str:
     counts = [(_t(ui, "in_catalogue"), made.catalog), (_t(ui, "fresh"), made.fresh)]
     for f in made.filters:
-        (wish,) = wish_labels([f.wish], ui)
+        (wish,) = wish_labels([f.wish], ui, recommender.things)
         counts.append((_t(ui, "with_wish", wish=wish), f.left))
     # By logarithms, or a few candidates of many could not be seen.
     longest = math.log1p(max(made.catalog, 1))
     rows = [(name, math.log1p(n) / longest, _number(n, ui)) for name, n in counts]
     notes = []
     if made.dropped:
-        gone = "; ".join(wish_labels(made.dropped, ui))
+        gone = "; ".join(wish_labels(made.dropped, ui, recommender.things))
         notes.append(_t(ui, "dropped", wishes=gone, n=_number(made.candidates, ui)))
     if made.unchecked:
-        notes.append(_t(ui, "unchecked", wishes="; ".join(wish_labels(made.unchecked, ui))))
+        notes.append(
+            _t(
+                ui,
+                "unchecked",
+                wishes="; ".join(wish_labels(made.unchecked, ui, recommender.things)),
+            )
+        )
     if recommender.things == "products":
         notes.append(_t(ui, "products"))
     told = "".join(f"<p>{escape(n)}</p>" for n in notes)

@@ -140,10 +140,7 @@ class Inspector:
         LLMRecError: there is no such turn, or it cannot be answered.
         Stopped: it was stopped.
         """
-        turns = visit.turns
-        if not 0 <= number < len(turns):
-            raise InputError(f"turn {number} is asked for: there are {len(turns)}")
-        turn, conversation = turns[number], asked_at(visit, number)
+        conversation, turn = asked_at(visit, number), visit.turns[number]
         rec = self.recommender
         seconds: dict[str, float] = {}
         start = time.perf_counter()
@@ -231,25 +228,16 @@ class Inspector:
 
 
 def asked_at(visit: Visit, number: int) -> Conversation:
-    """The conversation as it was when turn ``number`` was asked, with the marks of now."""
-    said = visit.conversation.messages
-    place = 0
-    for n, turn in enumerate(visit.turns[: number + 1]):
-        at = next(
-            (
-                i
-                for i in range(place, len(said))
-                if said[i].role == "user" and said[i].content == turn.said
-            ),
-            None,
-        )
-        if n == number:
-            before = said[: place if at is None else at]
-            messages = (*before, Message("user", turn.said))
-            return Conversation.of(dataclasses.replace(visit.conversation, messages=messages))
-        if at is not None:  # what failed is not in the conversation
-            place = min(at + 2, len(said))
-    raise InputError(f"turn {number} is asked for: there are {len(visit.turns)}")
+    """The conversation as it was when turn ``number`` was asked, with the marks of now.
+
+    Raises
+    ------
+    InputError: there is no such turn, or nothing was asked in it.
+    """
+    if not 0 <= number < len(visit.turns):
+        raise InputError(f"turn {number} is asked for: there are {len(visit.turns)}")
+    messages = (*visit.before(number).messages, Message("user", visit.turns[number].said))
+    return Conversation.of(dataclasses.replace(visit.conversation, messages=messages))
 
 
 def words_of(preferences: Preferences, marked: Sequence[Marked]) -> list[Word]:

@@ -12,12 +12,13 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llmrec.demo.feedback import CHOICES, REASONS, Asked, Choice, Tally
+from llmrec.demo.marks import MARKS, pressed
 from llmrec.errors import LLMRecError
 from llmrec.ranker.linear import LinearRanker
 from llmrec.recommender import LEAST_SURE, Recommender
@@ -40,8 +41,10 @@ __all__ = [
     "Match",
     "Round",
     "Side",
+    "as_asked",
     "difference",
     "embedded_contestants",
+    "over",
     "play",
 ]
 
@@ -111,7 +114,8 @@ class Match:
     Attributes
     ----------
     rounds: everything shown, failures included. pair: the two names; None before the first
-        message. conversation: what both are given with the next message. tally: own votes.
+        message. conversation: what was said and marked, which both are given with the next
+        message. tally: own votes.
     """
 
     def __init__(self) -> None:
@@ -119,6 +123,7 @@ class Match:
         self.pair: tuple[str, str] | None = None
         self.conversation = Conversation()
         self.tally = Tally()
+        self._catalog = ""
         self._run = self._stamp = 0
         self._lock = threading.RLock()
         self._chance = random.SystemRandom()
@@ -174,7 +179,9 @@ class Match:
             last = dataclasses.replace(self.rounds[-1], **changes)
             self.rounds = (*self.rounds[:-1], last)
             if not last.running and any(s.recommendations for s in last.sides):
-                self.conversation = last.asked.add(_shown(last.sides))
+                said = last.asked.add(_shown(last.sides)).messages
+                # What was marked since it was asked stays.
+                self.conversation = dataclasses.replace(self.conversation, messages=said)
             return True
 
     def side(self, run: int, n: int, **changes: Any) -> bool:
@@ -199,6 +206,25 @@ class Match:
             self._run += 1
             self.rounds, self.pair, self.conversation = (), None, Conversation()
 
+    def about(self, catalog: str) -> None:
+        """Compare over the catalogue of a fingerprint; over another than before, begin anew."""
+        with self._lock:
+            if catalog != self._catalog:
+                self.clear()
+            self._catalog = catalog
+
+    def mark(self, item_id: str, mark: str) -> Round | None:
+        """Press a button of an item, in whichever list it stands; the round that showed it last.
+
+        None for an item that was not shown or a button that is not there.
+        """
+        with self._lock:
+            shown = [r for r in self.rounds if any(item_id in s.ids for s in r.sides)]
+            if not shown or mark not in MARKS:
+                return None
+            self.conversation = pressed(self.conversation, item_id, mark)
+            return shown[-1]
+
     def vote(self, choice: str, reasons: Sequence[str] = ()) -> Round | None:
         """Cast the vote of the last round, once; None where there is nothing to vote on."""
         with self._lock:
@@ -219,7 +245,7 @@ class Match:
 
 
 def play(
-    contestants: Mapping[str, Recommender],
+    contestants: Callable[[], Mapping[str, Recommender]],
     match: Match,
     message: str,
     chosen: Sequence[str] = (),
@@ -233,6 +259,7 @@ def play(
 
     Parameters
     ----------
+    contestants: gives them by name, once the round is shown, as making them may take a while.
     chosen: up to two names; who is not chosen is drawn.
     streamed: show each list as soon as it is there. Without it both come together, so that their
         speed does not tell who they are.
@@ -245,7 +272,7 @@ def play(
         return
     yield match.rounds[-1]
     try:
-        yield from _answers(contestants, match, run, message, chosen, streamed)
+        yield from _answers(contestants(), match, run, message, chosen, streamed)
     except GeneratorExit:
         match.change(run, stage="stopped")
         raise
@@ -364,6 +391,11 @@ def as_asked(contestants: Mapping[str, Recommender], round_: Round) -> Asked:
     return Asked.of(reader, round_.asked, round_.preferences, shown)
 
 
+def over(contestants: Mapping[str, Recommender], other: Recommender) -> dict[str, Recommender]:
+    """The contestants over the catalogue of another recommender, whose reading they share."""
+    return {name: _beside(other, c.with_catalog(other.catalog)) for name, c in contestants.items()}
+
+
 def embedded_contestants(recommender: Recommender) -> dict[str, Recommender]:
     """Four that differ in what they listen to, with the model and the catalogue of the one given.
 
@@ -380,9 +412,14 @@ def embedded_contestants(recommender: Recommender) -> dict[str, Recommender]:
         "popularity alone": LinearRanker(**{**nothing, "popularity": 1.0}),
         "lesser known": LinearRanker(popularity=-LinearRanker.popularity),
     }
-    out = {"all signals": recommender}
-    for name, ranker in weights.items():
-        made = Recommender(recommender.model, recommender.catalog, ranker=ranker)
-        made.understander = recommender.understander
-        out[name] = made
-    return out
+    made = {
+        name: _beside(recommender, Recommender(recommender.model, recommender.catalog, ranker=r))
+        for name, r in weights.items()
+    }
+    return {"all signals": recommender, **made}
+
+
+def _beside(reader: Recommender, made: Recommender) -> Recommender:
+    """With the understander of another, whose lexicon takes time and memory to make."""
+    made.understander = reader.understander
+    return made

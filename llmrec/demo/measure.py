@@ -124,6 +124,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "try_begun": "The run is being made: the questions are being written.",
         "try_failed": "The run could not be made. The owner of this page finds the reason in its log; the commands above work too.",
         "damaged": "{file} is damaged, so it was left out: run its command again.",
+        "unjudged": "Some answers of {file} cannot be judged here, one by one, as rouge-score is not installed: install llmrec[eval].",
         "large": "{file} is larger than this page reads, or a link, so it was left out.",
         "unfinished": "{file} has no figures yet: they come when its command ends.",
         "unasked": "The questions are not beside the run ({file}), so single answers cannot be shown: put the file into the folder of the run.",
@@ -215,6 +216,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "try_begun": "A avaliação está sendo feita: as perguntas estão sendo escritas.",
         "try_failed": "A avaliação não pôde ser feita. Quem mantém esta página encontra o motivo no registro; os comandos acima também funcionam.",
         "damaged": "{file} está danificado e ficou de fora: execute o comando dele outra vez.",
+        "unjudged": "Algumas respostas de {file} não podem ser julgadas aqui, uma a uma, porque falta o rouge-score: instale llmrec[eval].",
         "large": "{file} é maior do que esta página lê, ou é um atalho, e ficou de fora.",
         "unfinished": "{file} ainda não tem resultados: eles vêm quando o comando termina.",
         "unasked": "As perguntas não estão junto da avaliação ({file}), e por isso as respostas não podem ser mostradas uma a uma: ponha o arquivo na pasta da avaliação.",
@@ -306,6 +308,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "try_begun": "La evaluación se está haciendo: se están escribiendo las preguntas.",
         "try_failed": "La evaluación no se pudo hacer. Quien mantiene esta página encuentra el motivo en el registro; los comandos de arriba también funcionan.",
         "damaged": "{file} está dañado y quedó fuera: ejecuta su comando otra vez.",
+        "unjudged": "Algunas respuestas de {file} no se pueden juzgar aquí, una por una, porque falta rouge-score: instala llmrec[eval].",
         "large": "{file} es más grande de lo que esta página lee, o es un enlace, y quedó fuera.",
         "unfinished": "{file} todavía no tiene resultados: llegan cuando termina su comando.",
         "unasked": "Las preguntas no están junto a la evaluación ({file}), así que las respuestas no se pueden mostrar una a una: pon el archivo en la carpeta de la evaluación.",
@@ -381,7 +384,8 @@ def measure(
         return {view: changed}
 
     def other_target(visit: Visit, view: View, *values: Any) -> Updates:
-        return _table_updates(shelf, made, visit.language, view, _Asked(*values))
+        out = _table_updates(shelf, made, visit.language, view, _Asked(*values))
+        return {**out, **_of(view)}  # of nothing, Gradio makes an error
 
     def other_group(visit: Visit, view: View, *values: Any) -> Updates:
         chosen = _Asked(group=str(values[0]))
@@ -511,7 +515,8 @@ def _picture(
         return out
     asked = dataclasses.replace(asked, group=group.key, target=asked.target or "new")
     out[made["group"]] = gr.update(
-        choices=[(_named(g, ui), g.key) for g in groups], value=group.key
+        choices=[(name, g.key) for name, g in zip(_names(groups, ui), groups, strict=True)],
+        value=group.key,
     )
     targets = [(_t(ui, f"target_{t}"), t) for t in ("new", "all")]
     out[made["target"]] = gr.update(
@@ -532,8 +537,18 @@ def _chosen(groups: Sequence[Group], key: str) -> Group | None:
 
 
 def _named(group: Group, ui: str) -> str:
-    said = _t(ui, f"group_{group.kind}", data=group.data, part=group.part, n=_count(group.n, ui))
+    data = group.data.removesuffix(".jsonl")
+    said = _t(ui, f"group_{group.kind}", data=data, part=group.part, n=_count(group.n, ui))
     return said.replace(" ,", ",")
+
+
+def _names(groups: Sequence[Group], ui: str) -> list[str]:
+    """What each group is called; where that is not enough, with its first run."""
+    said = [_named(g, ui) for g in groups]
+    return [
+        f"{name} ({g.runs[0][0]})" if said.count(name) > 1 and g.runs else name
+        for name, g in zip(said, groups, strict=True)
+    ]
 
 
 def _read(shelf: Shelf, group: Group) -> tuple[list[Case], list[Problem]]:
@@ -700,7 +715,10 @@ def _table_cell(figure: Figure | None, best: float | None, column: str, ui: str)
     if figure.low is not None and figure.high is not None:
         note = f"<small>{_number(figure.low, ui)}–{_number(figure.high, ui)}</small>"
     digits = 4 if column == "seconds" and figure.value < 0.1 else 3
-    return f"<td>{star}<span>{_number(figure.value, ui, digits)}</span>{note}</td>"
+    said = _number(figure.value, ui, digits)
+    if column == "seconds" and 0 < figure.value < 0.0001:
+        said = f"&lt; {_number(0.0001, ui, 4)}"
+    return f"<td>{star}<span>{said}</span>{note}</td>"
 
 
 def _number(value: float, ui: str, digits: int = 3) -> str:
@@ -776,7 +794,7 @@ def _case(case: Case, system: str, kind: str, ui: str) -> str:
 
 
 def _badge(given: Given | None, ui: str) -> str:
-    if given is None:
+    if given is None or given.right is None:
         return ""
     if given.right:
         said = _t(ui, "right_at", place=given.place) if given.place else _t(ui, "right_one")

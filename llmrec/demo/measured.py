@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from llmrec.datasets.journal import digest
-from llmrec.errors import LLMRecError
+from llmrec.errors import LLMRecError, MissingExtraError
 from llmrec.evaluation.answer_judging import Said, is_right
 from llmrec.evaluation.questions import Question, read_questions
 from llmrec.evaluation.reading import Run, Scored, read_run
@@ -51,7 +51,8 @@ class Problem:
     Attributes
     ----------
     kind: "damaged", "large", "unfinished" (no figures yet), "unasked" (the questions are not
-        there), "lines" (some lines are damaged) or "many" (more runs than are read).
+        there), "unjudged" (something that judges is not installed), "lines" (some lines are
+        damaged) or "many" (more runs than are read).
     file: as seen from the folder of runs. n: how many lines, or runs.
     """
 
@@ -115,11 +116,12 @@ class Given:
     Attributes
     ----------
     lines: texts, each with what it is: "hit", "known" (mentioned before) or "".
+    right: None where it cannot be judged here.
     place: of the first hit of a list. error: why nothing was given.
     """
 
     lines: tuple[tuple[str, str], ...]
-    right: bool
+    right: bool | None
     place: int | None = None
     refused: bool = False
     error: str = ""
@@ -512,6 +514,15 @@ def _cases_of_answers(
             said[label], broken = _answers(file)
             if broken:
                 problems.append(Problem("lines", f"{name}/answers/{file.name}", broken))
+    lacking: list[Problem] = []
+
+    def right(question: Question, gave: Said) -> bool | None:
+        try:
+            return is_right(question, gave)
+        except MissingExtraError:
+            lacking[:] = [Problem("unjudged", name)]
+            return None
+
     for q in questions:
         answers = {label: of[q.id] for label, of in said.items() if q.id in of}
         if not answers:
@@ -527,13 +538,14 @@ def _cases_of_answers(
             {
                 label: Given(
                     ((_cut(s.text), ""),) if s.text else (),
-                    is_right(q, s),
+                    right(q, s),
                     refused=s.refused,
                     error=_cut(s.error or ""),
                 )
                 for label, s in answers.items()
             },
         )
+    problems += lacking
 
 
 def _questions(folder: Path, said: str, wanted: str) -> list[Question] | None:

@@ -35,6 +35,8 @@ _HEAD = 1 << 16
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}\Z", re.ASCII)
 _SPLIT = re.compile(r"\w[\w.-]{0,60}\Z", re.ASCII)
+_NO_DATA = re.compile(r"(?:^|/)(?:\.|dataset_infos?\.json|[^/]*\.txt$)")
+_OTHER_SPLITS = re.compile(r"(?<![a-z])(?:test|valid|validation|dev|eval)(?![a-z])")
 # First bytes of what is no table, and the refusal that it gets.
 _MAGIC = (
     (b"PK\x03\x04", "packed"), (b"PK\x05\x06", "packed"), (b"\x1f\x8b", "packed"),
@@ -146,7 +148,7 @@ def read_file(path: Path, folder: Path, limits: Limits | None = None) -> Read:
 
 
 def read_hub(name: str, split: str, folder: Path, limits: Limits | None = None) -> Read:
-    """Read the first rows of a public data set of the Hugging Face Hub, with ``datasets``.
+    """Read the first rows of a public data set of the Hugging Face Hub.
 
     Raises
     ------
@@ -291,6 +293,10 @@ class _Writer:
             self._sample.append({k: _shown(v) for k, v in values.items()})
         return True
 
+    def more(self) -> None:
+        """Note that not all rows will come."""
+        self._more = True
+
     def columns(self, names: Iterable[str]) -> None:
         """Note columns before any row has a value in them."""
         known = dict.fromkeys(_text(str(n), 100) for n in names)
@@ -317,7 +323,7 @@ _Rows = Iterator[tuple[int, "Mapping[str, Any] | Refusal"]]
 
 def _rows_of(said: Mapping[str, Any], limits: Limits, writer: _Writer) -> _Rows:
     if "hub" in said:
-        return _hub_rows(said["hub"], said["split"], limits)
+        return _hub_rows(said["hub"], said["split"], limits, writer)
     raw = sys.stdin.buffer
     head = raw.read(_HEAD)
     raw.seek(0)
@@ -329,7 +335,10 @@ def _rows_of(said: Mapping[str, Any], limits: Limits, writer: _Writer) -> _Rows:
     for magic, key in _MAGIC:
         if head.startswith(magic):
             raise Refusal(key, suffix=suffix)
-    text = _decoded(raw.read(), limits)
+    return _text_rows(_decoded(raw.read(), limits), suffix, writer)
+
+
+def _text_rows(text: str, suffix: str, writer: _Writer) -> _Rows:
     if suffix in (".csv", ".tsv", ".txt"):
         return _csv_rows(text, writer)
     start = text[:_HEAD].lstrip()
@@ -472,18 +481,73 @@ def _json_array(text: str) -> _Rows:
 # -- Hub --------------------------------------------------------------------------------------
 
 
-def _hub_rows(name: str, split: str, limits: Limits) -> _Rows:
+def _hub_rows(name: str, split: str, limits: Limits, writer: _Writer) -> _Rows:
+    line = 0
     try:
-        from datasets import load_dataset
-    except ImportError:
-        raise Refusal("hub_extra") from None
-    try:
-        rows = load_dataset(name, split=split, streaming=True, token=False)
-        yield from enumerate(rows.decode(False) if rows.features else rows, 1)
-    except MemoryError:
+        from huggingface_hub import HfFileSystem
+
+        revision, paths = _hub_files(name, split)
+        files = HfFileSystem(token=False)
+        for path in paths:
+            with files.open(f"datasets/{name}/{path}", "rb", revision=revision) as file:
+                for _, row in _table_rows(file, Path(path).suffix.lower(), limits, writer):
+                    line += 1
+                    yield line, row
+    except (MemoryError, Refusal):
         raise
     except Exception:
         raise Refusal("hub", split=split) from None
+
+
+def _hub_files(name: str, split: str) -> tuple[str, list[str]]:
+    """Where the rows of a split are: as Parquet made by the Hub, else as they were put there."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    for revision in ("refs/convert/parquet", "main"):
+        try:
+            files = HfApi(token=False).list_repo_files(name, repo_type="dataset", revision=revision)
+        except RevisionNotFoundError:
+            continue
+        if paths := _of_split(files, split):
+            return revision, paths
+    raise Refusal("hub", split=split)
+
+
+def _of_split(files: Iterable[str], split: str) -> list[str]:
+    """The parts of one table, by the names of the files: those that name the split, if any do."""
+    tables = sorted(
+        f for f in files if Path(f).suffix.lower() in SUFFIXES and not _NO_DATA.search(f)
+    )
+    name = re.compile(rf"(?<![a-z0-9]){re.escape(split.lower())}(?![a-z0-9])")
+    own = [f for f in tables if name.search(f.lower())]
+    if not own and split == "train":
+        own = [f for f in tables if not _OTHER_SPLITS.search(f.lower())]
+    groups: dict[str, list[str]] = {}
+    for path in own:
+        groups.setdefault(re.sub(r"\d+", "", path), []).append(path)
+    if not groups:
+        return []
+    return groups[min(groups, key=lambda g: (not g.startswith("default/"), g))]
+
+
+def _table_rows(file: Any, suffix: str, limits: Limits, writer: _Writer) -> _Rows:
+    if suffix == ".parquet":
+        return _parquet_texts(file, writer)
+    data = file.read(limits.size + 1)
+    if len(data) > limits.size:
+        if suffix == ".json":
+            raise Refusal("size", size=_megabytes(file.size), limit=_megabytes(limits.size))
+        data = data[: data.rindex(b"\n") + 1]
+        writer.more()
+    return _text_rows(_decoded(data, limits), suffix, writer)
+
+
+def _parquet_texts(file: Any, writer: _Writer) -> _Rows:
+    from llmrec.datasets.files import texts_of_parquet
+
+    for line, row in texts_of_parquet(file, writer.columns):
+        yield line, Refusal("not_text") if isinstance(row, str) else row
 
 
 # -- values -----------------------------------------------------------------------------------

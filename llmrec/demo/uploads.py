@@ -8,6 +8,9 @@ brings lies in one temporary folder, which goes with the visitor.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import itertools
 import json
 import math
 import re
@@ -16,17 +19,18 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmrec.cleaning import clean
+from llmrec.datasets.film_names import film
 from llmrec.demo.untrusted import Limits, Read, Refusal, plain_name
 from llmrec.errors import LLMRecError
 from llmrec.passages import shortened
 from llmrec.products import price_of
-from llmrec.records import LISTS, NUMBERS, WHOLE_NUMBERS, flaw
+from llmrec.records import LISTS, NUMBERS, WHOLE_NUMBERS, flaw, picture
 from llmrec.titles import fold
 from llmrec.types import LANGUAGES, Item
 
@@ -51,7 +55,7 @@ __all__ = [
 # Fields of Item that a column can be given to, in the order in which the screen offers them.
 FIELDS = (
     "title", "id", "year", "description", "genres", "directors", "cast", "runtime", "price",
-    "rating", "popularity", "keywords", "countries", "languages", "original_title",
+    "rating", "image", "popularity", "keywords", "countries", "languages", "original_title",
     "titles.pt", "titles.es", "descriptions.pt", "descriptions.es",
 )  # fmt: skip
 TOLD = 100
@@ -63,29 +67,63 @@ _NAME = 120
 _NAMES = 60
 _YEAR = re.compile(r"(?<!\d)(1[0-9]{3}|20[0-9]{2}|2100)(?!\d)")
 _AMOUNT = re.compile(r"-?\d+(?:[.,]\d+)?")
-_HOURS = re.compile(r"(\d+)\s*h(?:\D*(\d+))?", re.IGNORECASE)
-# Names of columns, likeliest first, as `fold` writes them.
+_HOURS = re.compile(r"(?:PT)?(\d{1,3})(?:\s*h(?:\D*(\d{1,3}))?|:(\d\d):\d\d$)", re.IGNORECASE)
+_MINUTES = re.compile(r"(?<![\d:.,])(\d{1,6}(?:[.,]\d+)?)\s*(?:m\b|min|['′’]|$)", re.IGNORECASE)
+_SCORE = re.compile(
+    r"(\d{1,3}(?:[.,]\d+)?)\s*(?:(?:/|out of|de|von|of)\s*(\d{1,3})\b.*|(%)|(?:\D?stars?|★+|estrelas|estrellas)?)",
+    re.IGNORECASE,
+)
+_ADDRESS = re.compile(r"\s*(?:https?:|www\.|//)", re.IGNORECASE)
+_PICTURE = re.compile(r"\.(?:jpe?g|png|webp|gif|avif)(?:$|\?)", re.IGNORECASE)
+_CODE = re.compile(r"[\w-]*\d[\w-]*")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_DATED_TITLE = re.compile(r".*\S\s*\((?:18|19|20)\d\d\)")
+_OBJECT_NAME = re.compile(r"""['"]name['"]\s*:\s*(?:'([^']*)'|"([^"]*)")""")
+_QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
+_NONE = frozenset(("", "\\n", "n/a", "na", "nan", "none", "null", "-", "?", "0", "0.0", "[]", "{}"))
+# Names of columns, likeliest first, as people and published data sets write them; blanks, marks,
+# accents and capitals do not count.
 _GUESSES = {
-    "title": "title, name, product title, product name, movie title, movie name, film name, item name, movie, film, product, titulo, nome, nombre, filme, pelicula, produto, producto",
-    "id": "id, uid, asin, parent asin, sku, product id, item id, movie id, movieid, film id, tconst, imdb id, codigo, ean",
-    "year": "year, release year, released, release date, startyear, date, ano, ano de lancamento, lancamento, fecha, data",
-    "description": "description, overview, plot, summary, synopsis, content, text, body, about, details, product description, descricao, sinopse, descripcion, sinopsis, resumo, resumen, conteudo, contenido",
-    "genres": "genres, genre, categories, category, main category, genero, generos, categoria, categorias",
-    "directors": "directors, director, directed by, diretor, diretores, direcao, directores, direccion",
-    "cast": "cast, actors, stars, starring, elenco, atores, actores, reparto",
-    "runtime": "runtime, runtimeminutes, runtime minutes, duration, length, minutes, duracao, duracion, minutos",
-    "price": "price, sale price, list price, cost, preco, precio, valor",
-    "rating": "rating, vote average, averagerating, average rating, imdb rating, score, nota, avaliacao, puntuacion, calificacion",
-    "popularity": "popularity, numvotes, num votes, vote count, rating number, votes, popularidade, popularidad, votos",
-    "keywords": "keywords, tags, themes, palavras chave, palabras clave, etiquetas, temas",
-    "countries": "countries, country, production countries, pais, paises",
-    "languages": "languages, language, spoken languages, original language, idioma, idiomas, lingua",
-    "original_title": "original title, original name, titulo original, nome original",
-    "titles.pt": "titles pt, title pt, titulo pt, portuguese title, titulo em portugues",
+    "title": "title, name, names, titles, primary title, series title, movie title, movie name, film title, film name, book title, product title, product name, item name, track name, game title, show title, movie, film, book, product, game, song, album, titulo, nome, nombre, filme, pelicula, livro, libro, produto, producto, jogo, juego",
+    "id": "id, uid, asin, parent asin, sku, product id, uniq id, item id, movie id, film id, book id, show id, track id, app id, anime id, mal id, tmdb id, tconst, imdb title id, imdb id, isbn13, isbn, codigo, ean",
+    "year": "year, release year, released year, title year, start year, year released, publication year, original publication year, published year, made, released, release date, original release date, date published, first publish date, publish date, publication date, date, ano, ano de lancamento, lancamento, ano de publicacao, ano de estreno, estreno, fecha de estreno, data de lancamento, fecha, data",
+    "description": "description, overview, plot, plot summary, plot synopsis, storyline, summary, synopsis, about the game, about product, short description, detailed description, movie info, content, text, body, about, details, product description, desc, descricao, sinopse, descripcion, sinopsis, argumento, trama, enredo, resumo, resumen, conteudo, contenido",
+    "genres": "genres, genre, listed in, category name, categories, category, main category, sub category, product category, track genre, kind, generos, genero, categorias, categoria, departamento, tipo, type",
+    "directors": "directors, director, director name, directed by, diretor, diretores, diretora, direcao, directores, directora, direccion, realizador",
+    "cast": "cast, actors, actor, starring, stars, star cast, main cast, cast members, star 1, actor 1 name, elenco, atores, actores, reparto, interpretes, protagonistas, artists, artist, artist name, artistas, artista, authors, author, author name, writers, autores, autor, autora, escritor",
+    "runtime": "runtime, runtime minutes, running time, duration, length, minutes, mins, min, duracao, duracion, minutos, metragem",
+    "price": "price, sale price, discounted price, current price, selling price, final price, unit price, list price, actual price, retail price, original price, cost, preco, precio, valor, preco final, precio final, importe",
+    "rating": "rating, imdb rating, imdb score, vote average, average rating, avg rating, avg vote, rating average, mean rating, stars, score, user score, mean score, ratings, nota, nota media, nota imdb, avaliacao, avaliacao media, puntuacion, calificacion, valoracion, puntaje, estrelas, estrellas",
+    "popularity": "num votes, number of votes, no of votes, num voted users, vote count, votes, imdb votes, rating number, rating count, ratings count, number of ratings, no of ratings, num ratings, review count, reviews count, number of reviews, no of reviews, audience count, nb mentions, mentions, positive, members, popularity, reviews, votos, numero de votos, avaliacoes, popularidade, popularidad, resenas",
+    "keywords": "keywords, plot keywords, tags, themes, theme, subjects, topics, palavras chave, palabras clave, etiquetas, marcadores, temas, tema, assuntos",
+    "countries": "countries, country, production countries, country of origin, origin country, origin ethnicity, pais, paises, pais de origem, pais de origen, origem",
+    "languages": "languages, language, spoken languages, supported languages, original language, language code, lang, idioma, idiomas, lingua, idioma original",
+    "original_title": "original title, orig title, original name, titulo original, nome original, nombre original",
+    "titles.pt": "titles pt, title pt, titulo pt, titulo br, title pt br, portuguese title, titulo em portugues",
     "titles.es": "titles es, title es, titulo es, spanish title, titulo en espanol",
-    "descriptions.pt": "descriptions pt, description pt, descricao pt, sinopse pt",
-    "descriptions.es": "descriptions es, description es, descripcion es, sinopsis es",
+    "descriptions.pt": "descriptions pt, description pt, overview pt, descricao pt, sinopse pt",
+    "descriptions.es": "descriptions es, description es, overview es, descripcion es, sinopsis es",
+    "image": "image, image url, img, img url, img link, image link, images, primary image, main image, header image, poster, poster url, poster link, poster path, cover, cover url, cover img, cover image, thumbnail, thumbnail url, picture, photo, imagem, imagens, capa, cartaz, foto, imagen, imagenes, portada, caratula, afiche",
 }  # fmt: skip
+# What names carry besides, at either end: units, currencies, languages, and what the things are.
+_UNITS = frozenset(
+    """min mins minute minutes minutos ms msec milliseconds s sec secs seconds segundos h hr hrs hour
+    hours horas in em en us usd brl eur gbp mxn ars inr eng english real reais euros dolares pesos""".split()
+)
+_NOUNS = _UNITS | frozenset(
+    """movie movies film films book books product products item items game games show shows track
+    tracks song songs album albums anime imdb tmdb filme filmes livro livros produto produtos jogo
+    jogos pelicula peliculas libro libros producto productos juego juegos the of do da dos das de del
+    la las los""".split()
+)
+_MINUTES_OF = {
+    **dict.fromkeys(("ms", "msec", "milliseconds"), 1 / 60_000),
+    **dict.fromkeys(("s", "sec", "secs", "seconds", "segundos"), 1 / 60),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours", "horas"), 60.0),
+}
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_PEEK = 100  # rows whose values are looked at
+_FEW = 3  # values that say little alone
 
 REFUSALS: dict[str, dict[str, str]] = {
     "en": {
@@ -109,7 +147,6 @@ REFUSALS: dict[str, dict[str, str]] = {
         "hub_name": "“{name}” is no name of a data set: write it as on the Hub, owner/name.",
         "hub_split": "“{split}” is no name of a split: write train, for example.",
         "hub": "The data set “{name}” with the split “{split}” could not be read: check that both exist and that it is public, or try later.",
-        "hub_extra": "This page cannot read from the Hub: upload a file instead.",
         "full": "Too many visitors have a catalogue of their own now: try again in some minutes.",
         "expired": "Your catalogue was not used for long and was deleted, as others needed the room: bring it again.",
         "title_needed": "Say which column holds the title: nothing can be recommended without one.",
@@ -127,6 +164,7 @@ REFUSALS: dict[str, dict[str, str]] = {
         "unfit": "it cannot be held by a catalogue",
         "number": "{field}: “{value}” is no number from {low} to {high}, and is left empty",
         "at_least": "{field}: “{value}” is no number of at least {low}, and is left empty",
+        "image": "image: “{value}” is no https address of a picture, and is left empty",
     },
     "pt": {
         "suffix": "“{name}” não é um tipo de arquivo lido aqui: traga CSV, TSV, JSON, JSON lines ou Parquet, sem compactar.",
@@ -149,7 +187,6 @@ REFUSALS: dict[str, dict[str, str]] = {
         "hub_name": "“{name}” não é nome de conjunto de dados: escreva como no Hub, dono/nome.",
         "hub_split": "“{split}” não é nome de uma divisão: escreva train, por exemplo.",
         "hub": "O conjunto “{name}” com a divisão “{split}” não pôde ser lido: confira se ambos existem e se é público, ou tente mais tarde.",
-        "hub_extra": "Esta página não consegue ler do Hub: envie um arquivo.",
         "full": "Visitantes demais têm um catálogo próprio agora: tente de novo em alguns minutos.",
         "expired": "Seu catálogo ficou muito tempo sem uso e foi apagado, pois outros precisavam do espaço: traga-o de novo.",
         "title_needed": "Diga qual coluna tem o título: sem ele nada pode ser recomendado.",
@@ -167,6 +204,7 @@ REFUSALS: dict[str, dict[str, str]] = {
         "unfit": "não cabe em um catálogo",
         "number": "{field}: “{value}” não é um número de {low} a {high}, e fica vazio",
         "at_least": "{field}: “{value}” não é um número de pelo menos {low}, e fica vazio",
+        "image": "imagem: “{value}” não é um endereço https de uma imagem, e fica vazio",
     },
     "es": {
         "suffix": "“{name}” no es un tipo de archivo que se lea aquí: trae CSV, TSV, JSON, JSON lines o Parquet, sin comprimir.",
@@ -189,7 +227,6 @@ REFUSALS: dict[str, dict[str, str]] = {
         "hub_name": "“{name}” no es nombre de un conjunto de datos: escríbelo como en el Hub, dueño/nombre.",
         "hub_split": "“{split}” no es nombre de una división: escribe train, por ejemplo.",
         "hub": "El conjunto “{name}” con la división “{split}” no se pudo leer: revisa que ambos existan y que sea público, o intenta más tarde.",
-        "hub_extra": "Esta página no puede leer del Hub: sube un archivo.",
         "full": "Demasiados visitantes tienen ahora un catálogo propio: intenta de nuevo en unos minutos.",
         "expired": "Tu catálogo estuvo mucho tiempo sin uso y se borró, porque otros necesitaban el lugar: tráelo de nuevo.",
         "title_needed": "Di qué columna tiene el título: sin él no se puede recomendar nada.",
@@ -207,6 +244,7 @@ REFUSALS: dict[str, dict[str, str]] = {
         "unfit": "no cabe en un catálogo",
         "number": "{field}: “{value}” no es un número de {low} a {high}, y queda vacío",
         "at_least": "{field}: “{value}” no es un número de al menos {low}, y queda vacío",
+        "image": "imagen: “{value}” no es una dirección https de una imagen, y queda vacío",
     },
 }  # fmt: skip
 
@@ -306,15 +344,111 @@ def _age(path: Path) -> float:
 
 
 def propose(read: Read) -> dict[str, str]:
-    """Which column each field is probably in, by the names of the columns."""
-    by_key = {fold(re.sub(r"[_.]", " ", column)): column for column in reversed(read.columns)}
+    """Which column each field is probably in, by the names of the columns and their values.
+
+    A column is given to one field at most, and only where most of its values can be of that field.
+    Of the columns whose names say nothing, one of years is the year, one of addresses of pictures
+    the image, and, where nothing else is the title, the first one of different short texts is.
+    """
+    values = _peek(read)
+    bids = sorted(
+        (how, FIELDS.index(name), at, name, column)
+        for at, column in enumerate(read.columns)
+        for name, how in _named(column)
+    )
     found: dict[str, str] = {}
-    for name in FIELDS:
-        for guess in _GUESSES[name].split(", "):
-            if guess in by_key and by_key[guess] not in found.values():
-                found[name] = by_key[guess]
-                break
-    return found
+    for *_, name, column in bids:
+        if name not in found and column not in found.values() and _fits(name, values[column]):
+            found[name] = column
+    unnamed = [c for c in read.columns if c not in {bid[-1] for bid in bids}]
+    for name in ("year", "image", "title"):
+        free = (c for c in unnamed if c not in found.values() and _shows(name, values[c]))
+        if name in FIELDS and name not in found and (column := next(free, "")):
+            found[name] = column
+    return {name: found[name] for name in FIELDS if name in found}
+
+
+def _peek(read: Read) -> dict[str, list[Any]]:
+    """The first values of each column, without those that stand for nothing."""
+    values: dict[str, list[Any]] = {column: [] for column in read.columns}
+    with contextlib.suppress(OSError):  # the visitor may have left, and the rows with the visit
+        for _, row in itertools.islice(read, _PEEK):
+            for column, value in row.items():
+                if value not in (None, [], {}) and str(value).casefold() not in _NONE:
+                    values[column].append(value)
+    return values
+
+
+def _parts(column: str) -> list[str]:
+    return fold(_CAMEL.sub(" ", re.sub(r"[_.]", " ", column))).split()
+
+
+def _named(column: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The fields that a column may be called by, each with how far off the name is."""
+    forms = [_parts(column), _parts(re.sub(r"[(\[{].*?[)\]}]", " ", column))]
+    for extra in (_UNITS, _NOUNS):
+        own = list(forms[1])
+        while len(own) > 1 and own[-1] in extra:
+            own.pop()
+        while len(own) > 1 and own[0] in extra:
+            own.pop(0)
+        forms.append(own)
+    names = ["".join(form) for form in forms]
+    for field_, ranks in _ranks().items():
+        near = [(level, ranks[name]) for level, name in enumerate(names) if name in ranks]
+        if near:
+            yield field_, near[0]
+
+
+@functools.cache
+def _ranks() -> dict[str, dict[str, int]]:
+    return {
+        name: {g.replace(" ", ""): n for n, g in reversed([*enumerate(_GUESSES[name].split(", "))])}
+        for name in FIELDS
+    }
+
+
+def _fits(name: str, values: Sequence[Any]) -> bool:
+    """Whether most of some values can be of a field; a column without any is believed."""
+    return 2 * sum(_can_be(name, v) for v in values) >= len(values)
+
+
+def _can_be(name: str, value: Any) -> bool:
+    if name == "image":
+        return bool(_image(value))
+    if name in NUMBERS:
+        if name == "popularity" and isinstance(value, str) and len(_LETTERS.findall(value)) > 2:
+            return False
+        number = _number_in(name, value)
+        low, high = NUMBERS[name]
+        most = {"popularity": math.inf, "runtime": math.inf, "rating": 100.0}.get(name, high)
+        return number is not None and (low if name == "year" else 0.0) <= number <= most
+    if isinstance(value, (list, dict)):
+        if name == "description":
+            return isinstance(value, list) or any(k in value for k in LANGUAGES)
+        return name in LISTS and any(map(_is_text, _names(value)))
+    if name in ("title", "id", "original_title") or name.startswith("titles"):
+        return not isinstance(value, bool) and not _ADDRESS.match(str(value))
+    return _is_text(value) and not (name == "description" and value.startswith("{"))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(_LETTERS.search(value)) and not _ADDRESS.match(value)
+
+
+def _shows(name: str, values: Sequence[Any]) -> bool:
+    """Whether values are a field's by themselves."""
+    if len(values) < _FEW:
+        return False
+    if name == "year":
+        years = [str(v).removesuffix(".0") for v in values]
+        this = time.localtime().tm_year
+        return all(y.isascii() and y.isdigit() and 1890 <= int(y[:9]) <= this for y in years)
+    if name == "image":
+        return all(_PICTURE.search(_image(v)) for v in values)
+    short = all(_is_text(v) and len(v) <= _LONGEST["title"] for v in values)
+    coded = sum(bool(_CODE.fullmatch(v)) for v in values) if short else 0
+    return short and 2 * coded < len(values) and 10 * len({*values}) >= 9 * len(values)
 
 
 def build(
@@ -374,6 +508,11 @@ class _Rows:
         self._read, self._mapping = read, mapping
         self._seen: set[str] = set()
         self._most = self._largest("popularity")
+        best = self._largest("rating")  # out of five, of ten or of a hundred
+        self._stars = 2.0 if 0 < best <= 5 else 0.1 if best > 10 else 1.0
+        unit = _parts(mapping.get("runtime", ""))[-1:]
+        self._minutes = _MINUTES_OF.get(unit[0], 1.0) if unit else 1.0
+        self._dated = "year" not in mapping and self._are_dated(mapping["title"])
         self.done = self.kept = self.dropped = self.emptied = 0
         self.problems: list[Problem] = []
         self._told: Counter[str] = Counter()
@@ -416,12 +555,16 @@ class _Rows:
                 values[name] = _names(value)
             elif name in NUMBERS:
                 values[name] = self._number(line, name, value)
+            elif name == "image":
+                values[name] = self._address(line, value)
             elif where == "description" and isinstance(value, dict):
                 values["descriptions"] |= {
                     k: _words(v, name) for k, v in value.items() if k in LANGUAGES and v
                 }
             elif text := _words(value, name):
                 values[name] = text
+        if self._dated and (dated := film(values.get("title"))) and dated[1]:
+            values["title"], values["year"] = dated
         if not fold(values.get("title", "")):
             self._drop(line, "no_title")
             return None
@@ -433,6 +576,10 @@ class _Rows:
         number = _number_in(name, value)
         if number is not None and name == "popularity" and self._most > 1:
             number = math.log1p(max(0.0, number)) / math.log1p(self._most)
+        elif number is not None and name == "rating":
+            number = round(number * self._stars, 2)
+        elif number is not None and name == "runtime" and _is_bare(value):
+            number = round(number * self._minutes)
         low, high = NUMBERS[name]
         if number is not None and low <= number <= high:
             return int(number) if name in WHOLE_NUMBERS else float(number)
@@ -442,15 +589,24 @@ class _Rows:
             self._tell(Problem(line, "number" if high < math.inf else "at_least", said))
         return None
 
+    def _address(self, line: int, value: Any) -> str:
+        address = _image(value)
+        if not address:
+            self.emptied += 1
+            self._tell(Problem(line, "image", {"value": _brief(value)}))
+        return address
+
+    def _are_dated(self, column: str) -> bool:
+        """Whether most titles end in their year: "Heat (1995)"."""
+        titles = [str(row.get(column) or "") for _, row in itertools.islice(self._read, _PEEK)]
+        return 2 * sum(bool(_DATED_TITLE.fullmatch(t.strip())) for t in titles) > len(titles)
+
     def _largest(self, name: str) -> float:
         column = self._mapping.get(name)
         if column is None:
             return 0.0
         numbers = (_number_in(name, row.get(column)) for _, row in self._read)
         return max((n for n in numbers if n is not None), default=0.0)
-
-
-_NONE = frozenset(("", "\\n", "n/a", "na", "nan", "none", "null", "-", "?", "0", "0.0"))
 
 
 def _brief(value: Any) -> str:
@@ -470,8 +626,15 @@ def _number_in(name: str, value: Any) -> float | None:
         return float(found.group()) if found else None
     if name == "price":
         return price_of(text)
-    if name == "runtime" and (hours := _HOURS.match(text)):
-        return 60.0 * int(hours.group(1)[:6]) + int((hours.group(2) or "0")[:6])
+    if name == "runtime":
+        if hours := _HOURS.match(text):
+            return 60.0 * int(hours[1]) + int(hours[2] or hours[3] or 0)
+        minutes = _MINUTES.search(text)
+        return float(minutes[1].replace(",", ".")) if minutes else None
+    if name == "rating":
+        score = _SCORE.fullmatch(text)
+        of = float(score[2] or (100 if score[3] else 10)) if score else 0.0
+        return float(score[1].replace(",", ".")) * 10 / of if score and of else None
     found = _AMOUNT.search(text)
     if found is None:
         return None
@@ -499,8 +662,9 @@ def _names(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) and value[:1] in "[{":
         try:
             value = json.loads(value)
-        except (ValueError, RecursionError):
-            value = value.strip("[]").replace("'", "").replace('"', "")
+        except (ValueError, RecursionError):  # as Python writes lists, perhaps
+            said = _OBJECT_NAME.findall(value) or _QUOTED.findall(value)
+            value = [a or b for a, b in said] or value.strip("[]")
     if isinstance(value, str):
         mark = next((m for m in (";", "|", " > ", ",") if m in value), ";")
         value = value.split(mark)
@@ -508,6 +672,26 @@ def _names(value: Any) -> tuple[str, ...]:
         value = [value] if "name" in value else list(value.values())
     if not isinstance(value, list):
         value = [value]
-    texts = [v.get("name", "") if isinstance(v, dict) else v for v in value]
+    flat = [v for own in value for v in (own if isinstance(own, list) else [own])]
+    texts = [v.get("name", "") if isinstance(v, dict) else v for v in flat]
     names = (clean(v)[:_NAME] for v in texts if isinstance(v, str))
     return tuple(dict.fromkeys(n for n in names if fold(n)))[:_NAMES]
+
+
+def _image(value: Any) -> str:
+    """The first usable address of a picture in a value; empty where it has none."""
+    if isinstance(value, str) and value[:1] in "[{":
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):  # as Python writes lists, perhaps
+            value = [a or b for a, b in _QUOTED.findall(value)]
+    if isinstance(value, dict):  # of several sizes the large one
+        value = [value.get("large"), *value.values()]
+    if isinstance(value, str):
+        value = [picture(part) for part in re.split(r"[\s|;]+|,(?=https?:)", value.strip())]
+        return next(filter(None, value), "")
+    return next(filter(None, map(_image, value[:20])), "") if isinstance(value, list) else ""
+
+
+def _is_bare(value: Any) -> bool:
+    return not isinstance(value, str) or bool(re.fullmatch(r"\s*\d+(?:[.,]\d+)?\s*", value))
