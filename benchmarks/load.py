@@ -1000,12 +1000,19 @@ async def run(
         seconds = options.minutes * 60
         figures = await load(page, options.visitors, seconds, options.pause, options.rest, pid)
         if pid is not None:
-            figures["tracebacks"] = log.read_text("utf-8", "replace").count("Traceback (most")
+            figures["tracebacks"] = _tracebacks(log)
         print(table(figures), flush=True)
         if options.attack:
             figures["attacks"] = await attack(page)
             figures["after_attacks_mb"] = rss_mb(pid)
+            if pid is not None:
+                figures["tracebacks"] = _tracebacks(log)
+                print(f"tracebacks in the page's own log: {figures['tracebacks']}", flush=True)
     return figures
+
+
+def _tracebacks(log: Path) -> int:
+    return log.read_text("utf-8", "replace").count("Traceback (most recent call last)")
 
 
 def make_parser() -> argparse.ArgumentParser:
