@@ -73,7 +73,7 @@ class Runner:
         model: Any,
         used_ids: Sequence[int],
         *,
-        prefix_bytes: int = 2**28,
+        prefix_bytes: int,
         mode: Mode | None = None,
     ) -> None:
         self.model = model

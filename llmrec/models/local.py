@@ -59,7 +59,8 @@ class LocalModel:
     ----------
     model, tokenizer: as transformers loads them; ``from_pretrained`` does so.
     batch_size: how many texts are generated together.
-    prefix_cache_mb: how much memory (MiB) the caches of former prompts may take; 0: none.
+    prefix_cache_mb: how much memory (MiB) the caches of former prompts may take; 0: none. None:
+        an eighth of what the weights take, and 64 at least.
     mode: how trees are run, where it is not to be found out.
     profile: how the model is best used.
     """
@@ -71,7 +72,7 @@ class LocalModel:
         *,
         name: str = "",
         batch_size: int = 16,
-        prefix_cache_mb: int = 256,
+        prefix_cache_mb: int | None = None,
         mode: Mode | None = None,
         profile: Profile | None = None,
     ) -> None:
@@ -89,6 +90,9 @@ class LocalModel:
         )
         self.batch_size = batch_size
         self._setup = threading.Lock()
+        if prefix_cache_mb is None:
+            weights = sum(p.numel() * p.element_size() for p in model.parameters())
+            prefix_cache_mb = max(64, weights // 2**23)
         self.runner: Runner = Runner(
             self.model,
             sorted(tokenizer.get_vocab().values()),
@@ -111,7 +115,7 @@ class LocalModel:
         attn_implementation: str | None = None,
         local_files_only: bool = False,
         batch_size: int = 16,
-        prefix_cache_mb: int = 256,
+        prefix_cache_mb: int | None = None,
     ) -> LocalModel:
         """Load a model from a folder or from the Hub; None: the embedded one.
 
