@@ -128,6 +128,7 @@ def tour(recommender: Recommender, options: argparse.Namespace) -> int:
             talk(page, EXAMPLES[language][2])
             for name in TABS:
                 show(page, name, say(language, f"tab_{name}"))
+                use(page, name)
                 shot = f"{name}-{language}-{'dark' if dark else 'light'}-{width}.png"
                 page.screenshot(path=str(options.all / shot))
                 faults = _faults(page, options.axe) if options.axe else []
@@ -147,6 +148,26 @@ def show(page: Any, name: str, label: str) -> None:
     tab.first.click()
     page.mouse.move(0, 0)
     page.wait_for_timeout(1500)
+
+
+def use(page: Any, name: str) -> None:
+    """Do on a screen what it is for: compare two lists, run an evaluation, look into a turn."""
+    patience = {"timeout": 240_000}
+    if name == "compare":
+        page.locator("#lr-board .lr-chip").nth(2).click()
+        page.wait_for_selector("#lr-vote-a", **patience)
+        page.wait_for_timeout(500)
+        page.click("#lr-vote-a")
+        page.wait_for_selector(".lr-told", **patience)
+    elif name == "measure":
+        if page.locator("#lr-m-try").is_visible():
+            page.click("#lr-m-try")
+        page.wait_for_selector("#lr-m-table table", **patience)
+    elif name == "inside":
+        page.click("#lr-i-look")
+        page.wait_for_selector("#lr-i-shown section", **patience)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(800)
 
 
 _RUN = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations

@@ -31,7 +31,7 @@ COMMANDS = {
         "python eval/answers.py --questions data/questions/validation.jsonl --out runs/answers",
     ),
     "lists": (
-        "python train/prepare.py redial ../shared/data/redial --out data/redial",
+        "python train/prepare.py redial path/to/redial --out data/redial",
         "python eval/run.py --data data/redial --limit 200 --out runs/lists",
     ),
 }
