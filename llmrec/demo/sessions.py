@@ -1,4 +1,4 @@
-"""Sessions hides that Gradio keeps a page's state long after its visitor has left."""
+"""Sessions hides that Gradio keeps much of a page long after its visitor has left."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Sessions"]
 
-KEPT = 300.0
+KEPT = 1800.0
 _HEARTBEAT = "/gradio_api/heartbeat/"
 
 
 class Sessions:
-    """Forgets who has left a page, some minutes after: a middleware of Gradio's server.
+    """Forgets who has left a page, a while after: a middleware of Gradio's server.
 
     Gradio keeps what a session was shown, about 1 MB of small objects, until there are
-    ``state_session_capacity`` sessions. An open page holds a connection, its heartbeat; a
-    connection that broke for a moment comes back with the same session.
+    ``state_session_capacity`` sessions. An open page holds a connection, its heartbeat. Whoever
+    comes back, after a break or from another app of a telephone, does so with the same session,
+    so that the conversation waits; the settings of all components, most of the 1 MB, do not.
 
     Parameters
     ----------
@@ -47,8 +48,14 @@ class Sessions:
             self._open[who] -= 1
             if not self._open[who]:
                 del self._open[who]
-                if who in holder.session_data:
-                    holder.time_last_used[who] = datetime.datetime.now()
+                self._leave(holder, who)
+
+    def _leave(self, holder: Any, who: str) -> None:
+        with holder.lock:
+            session = holder.session_data.get(who)
+            if session is not None:
+                session.config_values.clear()  # for "deep links", and made again where missing
+                holder.time_last_used[who] = datetime.datetime.now()
 
     def _sweep(self, holder: Any) -> None:
         before = datetime.datetime.now() - self._kept
