@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from llmrec.answering import MIN_SIMILARITY, Answerer
 from llmrec.answering.sentences import small_talk
 from llmrec.answering.texts import Length
+from llmrec.choosing import Question, Tally, ask, listed, question, rank_scores, verified
 from llmrec.decoding import rank_titles, score_titles, title_trie
 from llmrec.errors import InputError, ModelError
 from llmrec.lexicon import Lexicon
@@ -34,6 +36,7 @@ from llmrec.prompting import (
     Strategy,
     Style,
     ZeroShot,
+    choose_prompt,
     parse_titles,
     recommend_prompt,
     reply_prompt,
@@ -73,7 +76,7 @@ __all__ = ["Event", "Grounding", "Recommender"]
 
 _log = logging.getLogger(__name__)
 
-Grounding = Literal["constrained", "match"]
+Grounding = Literal["constrained", "choose", "match"]
 Array = npt.NDArray[np.float64]
 
 MAX_K = 100
@@ -124,8 +127,10 @@ class Recommender:
     ----------
     model: any language model of ``llmrec.models``.
     catalog: what can be recommended.
-    grounding: "constrained" ranks titles of the catalogue only, by construction; "match" lets the
-        model write a list and matches it back.
+    grounding: "constrained" ranks titles of the catalogue only, by construction; "choose" lists
+        the best candidates by the other signals, of which the model names the numbers, and
+        verifies them; "match" lets the model write a list and matches it back. None:
+        "choose" for an Endpoint, else "constrained".
     strategy: how the model is asked.
     ranker: how signals are combined; None: a LinearRanker, in which the model counts as much as
         its profile says. A LearnedRanker brings its own signals.
@@ -139,22 +144,27 @@ class Recommender:
         model: LanguageModel,
         catalog: Catalog,
         *,
-        grounding: Grounding = "constrained",
+        grounding: Grounding | None = None,
         strategy: Strategy | None = None,
         ranker: Ranker | LearnedRanker | None = None,
         profile: Profile | None = None,
         confidence: Confidence | None = None,
     ) -> None:
-        if grounding not in ("constrained", "match"):
-            raise InputError(f"grounding is {grounding!r}: use 'constrained' or 'match'")
+        grounding = grounding or getattr(model, "grounding", "constrained")
+        if grounding not in ("constrained", "choose", "match"):
+            raise InputError(
+                f"grounding is {grounding!r}: use 'constrained', 'choose' or 'match'"
+            )
         if grounding == "constrained" and not hasattr(model, "prefill"):
             raise ModelError(
                 f"{model.name} does not give token probabilities, which constrained ranking needs: "
-                "use grounding='match', or a local model"
+                "use grounding='choose' or 'match', or a local model"
             )
         self.model = model
         self.catalog = catalog
         self.grounding: Grounding = grounding
+        self.tally = Tally()  # of what the model chose, where it chooses
+        self._counting = threading.Lock()
         self._load = lru_cache(maxsize=1)(_loaded)  # the last model that answers were asked of
         self._profile = profile or getattr(model, "profile", None) or Profile()
         self._strategy = strategy or ZeroShot(self._profile.detail)
@@ -208,7 +218,7 @@ class Recommender:
         device: str = "auto",
         chat_template_from: str | None = None,
         trust_remote_code: bool = False,
-        grounding: Grounding = "constrained",
+        grounding: Grounding | None = None,
         strategy: Strategy | None = None,
         ranker: str | os.PathLike[str] | Ranker | LearnedRanker | None = None,
     ) -> Recommender:
@@ -268,7 +278,7 @@ class Recommender:
         if isinstance(ranker, (str, os.PathLike)):
             places.insert(0, ranker)
             ranker = LearnedRanker.find(ranker)
-        elif ranker is None and grounding == "constrained":
+        elif ranker is None and grounding in (None, "constrained"):
             ranker = _learned_beside(places, catalog, revision)
         made = cls(model, catalog, grounding=grounding, strategy=strategy, ranker=ranker)
         found = Confidence.beside(*places, revision=revision)
@@ -792,6 +802,8 @@ class Recommender:
         return self.model  # type: ignore[return-value]  # checked by the constructor
 
     def _rank(self, plans: Sequence[Plan], k: int) -> list[Reply]:
+        if self.grounding == "choose":
+            return self._choose(plans, k)
         if self.grounding == "match":
             return [
                 self._match(p, text, k)
@@ -956,11 +968,25 @@ class Recommender:
         self, plan: Plan, messages: Sequence[Message], named: int, k: int = 10
     ) -> tuple[Message, ...]:
         """The messages that ask for a list; of each kind so many of the last things named."""
+        p, titles = self._named(plan.preferences, named)
+        conversation = dataclasses.replace(plan.conversation, messages=tuple(messages))
+        strategy = plan.strategy or self._strategy
+        return recommend_prompt(
+            conversation,
+            p,
+            titles,
+            strategy=strategy,
+            candidates=plan.listed,
+            k=k,
+            things=self.things,
+        )
+
+    def _named(self, p: Preferences, named: int) -> tuple[Preferences, dict[str, str]]:
+        """Preferences with so many of the last things named, and what these are called."""
 
         def last(values: tuple[str, ...]) -> tuple[str, ...]:
             return values[-named:] if named else ()
 
-        p = plan.preferences
         p = dataclasses.replace(
             p,
             similar_to=last(p.similar_to),
@@ -975,17 +1001,7 @@ class Recommender:
         titles = {
             i: self.catalog.labels[r] for i, r in zip(ids, self.catalog.rows(ids), strict=True)
         }
-        conversation = dataclasses.replace(plan.conversation, messages=tuple(messages))
-        strategy = plan.strategy or self._strategy
-        return recommend_prompt(
-            conversation,
-            p,
-            titles,
-            strategy=strategy,
-            candidates=plan.listed,
-            k=k,
-            things=self.things,
-        )
+        return p, titles
 
     def search(self, conversation: ConversationLike, k: int = 10) -> list[tuple[Item, float]]:
         """The model's own top ``k`` titles over all candidates, exact, with log-probabilities.
@@ -1020,6 +1036,48 @@ class Recommender:
         scores = [math.log(w / sum(weights)) for w in weights]
         reply = self._reply(plan, items, scores, k)
         return dataclasses.replace(reply, ungrounded=tuple(ungrounded))
+
+    def _choose(self, plans: Sequence[Plan], k: int) -> list[Reply]:
+        """Lists of which the model chose the first items, by their numbers among candidates."""
+        wanted = [p for p in plans if p.rows.size]
+        best = [self._best(p, 2 * listed(k)) for p in wanted]
+        asked = [self._question(p, b[: listed(k)], k) for p, b in zip(wanted, best, strict=True)]
+        texts = ask(self.model, asked, k)
+        found = zip(wanted, best, asked, texts, strict=True)
+        replies = iter([self._chosen(p, b, a, t, k) for p, b, a, t in found])
+        return [next(replies) if p.rows.size else self._reply(p, (), (), k) for p in plans]
+
+    def _best(self, plan: Plan, n: int) -> list[Item]:
+        """The first ``n`` candidates by the signals, or as many as the plan lists."""
+        if plan.listed:
+            return list(plan.listed)
+        signals = self._signals(plan.conversation, plan.preferences)
+        here = {name: v[plan.rows].astype(np.float64) for name, v in signals.items()}
+        order = np.argsort(-self._ranker(here), kind="stable")[: 2 * n + SPARE]
+        items = self.catalog.items_at(plan.rows[order])
+        return [items[at] for at in self._no_twins(items, plan.excluded)][:n]
+
+    def _question(self, plan: Plan, items: Sequence[Item], k: int) -> Question:
+        """What the model is asked of these candidates."""
+        p, titles = self._named(plan.preferences, 8)
+
+        def make(some: Sequence[Item], turns: int | None) -> tuple[Message, ...]:
+            said = plan.conversation.messages[-(turns or 0) :]
+            talk = dataclasses.replace(plan.conversation, messages=said)
+            return choose_prompt(talk, p, titles, some, k=k, things=self.things)
+
+        return question(self.model, items, k, make, mixed=not plan.listed)
+
+    def _chosen(self, plan: Plan, best: list[Item], asked: Question, text: str, k: int) -> Reply:
+        """The reply that an answer leads to, once verified."""
+        chosen = verified(text, asked.order, len(best))
+        with self._counting:
+            self.tally += chosen.counts
+        items = [best[p] for p in chosen.places[:k]]
+        scores = rank_scores(len(items), len(asked.order)).tolist()
+        reply = self._reply(plan, items, scores, k)
+        sure = float(np.exp(scores[: chosen.picked]).sum()) if chosen.picked else 0.0
+        return dataclasses.replace(reply, ungrounded=chosen.unknown, confidence=min(1.0, sure))
 
     def _reply(self, plan: Plan, items: Sequence[Item], scores: Sequence[float], k: int) -> Reply:
         p = plan.preferences

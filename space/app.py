@@ -116,7 +116,6 @@ def load(settings: Mapping[str, str], *, gpu: bool) -> tuple[Recommender, bool]:
         _catalog(given.get("LLMREC_CATALOG")),
         quantization=None if embedded else quantization,
         device="cpu" if embedded else "auto",  # ZeroGPU's is there only while it is borrowed
-        grounding="match" if endpoint else "constrained",
         ranker=given.get("LLMREC_RANKER"),
     )
     if embedded:

@@ -29,7 +29,7 @@ LAYERS = (
     "passages products faithfulness cues building catalog models",
     "prompting decoding",
     "questions routing preferences wording metrics datasets ranker relaxing",
-    "signals planning answering uncertainty recommender",
+    "signals planning choosing answering uncertainty recommender",
     "evaluation training",
     "hub",
     "demo",

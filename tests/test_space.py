@@ -475,7 +475,7 @@ def test_the_settings_of_a_space(capsys: pytest.CaptureFixture[str], tmp_path: P
     Catalog.from_items(list(Catalog.embedded())[:7], tmp_path / "few")
     there = {"LLMREC_CATALOG": str(tmp_path / "few"), "LLMREC_ENDPOINT": "http://127.0.0.1:1/v1"}
     made, embedded = app.load({**there, "LLMREC_ENDPOINT_MODEL": "served"}, gpu=False)
-    assert (embedded, made.grounding, made.model.name) == (False, "match", "served")
+    assert (embedded, made.grounding, made.model.name) == (False, "choose", "served")
     assert len(made.catalog) == 7
     made, embedded = app.load({"LLMREC_QUANTIZATION": "4bit"}, gpu=True)  # of rivals alone
     assert (embedded, str(made.model.model.device)) == (True, "cpu")  # type: ignore[attr-defined]
