@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -390,12 +391,12 @@ def test_a_batch_that_shares_its_beginning_computes_it_once() -> None:
 
 
 def test_the_prefix_cache_forgets_what_is_not_used() -> None:
-    from llmrec.models.forest import _Prefixes
+    from llmrec.models.network import Prefixes
 
     class Block:
         nbytes = 40
 
-    kept = _Prefixes(250)
+    kept = Prefixes(250)
     for start in (1, 2, 3):
         kept.add([start, 5, 6], [(Block(), Block())])
     assert kept.find([1, 5, 9])[0] == 2
@@ -816,6 +817,29 @@ def test_quantized_weights_run_on_a_cpu(tmp_path: Path, bits: Any) -> None:
     assert np.corrcoef(near, right)[0, 1] > 0.9
     assert rank_titles(model, prompt, trie, 3)[0].exact
     assert len(model.generate(TALK, max_new_tokens=4)) == 3
+
+
+@pytest.mark.parametrize("package", ["optimum", "gptqmodel"])
+def test_a_gptq_model_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    path = tiny.folder(tmp_path / "gptq")
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4, "group_size": 32}
+    (path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    found = importlib.util.find_spec
+    there = {"optimum", "gptqmodel"} - {package}
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: (
+            found("json") if name in there else None if name == package else found(name, *rest)
+        ),
+    )
+    with pytest.raises(MissingExtraError, match=rf"{package} is needed .*llmrec\[gptq\]"):
+        LocalModel.from_pretrained(path, device="cpu")
+    with pytest.raises(InputError, match=r"is quantised already \(gptq\): leave quantization out"):
+        LocalModel.from_pretrained(path, quantization="4bit", device="cpu")
 
 
 def test_importing_the_models_loads_nothing_heavy() -> None:

@@ -55,6 +55,12 @@ class ChatTokenizer:
         return blake2b(text.encode(), digest_size=16).hexdigest()
 
     @cached_property
+    def used_ids(self) -> tuple[int, ...]:
+        """The ids that exist; GGUF files name those that only fill the vocabulary up, too."""
+        words = self.tokenizer.get_vocab().items()
+        return tuple(sorted(int(i) for word, i in words if word != f"[PAD{i}]"))
+
+    @cached_property
     def special(self) -> dict[str, int]:
         """The special tokens and their ids."""
         added = self.tokenizer.added_tokens_decoder.items()
@@ -126,8 +132,13 @@ class ChatTokenizer:
         )
 
     def _render(self, chat: Sequence[dict[str, str]], ask: bool) -> str:
+        # What a model would think aloud first is neither a title nor a reply.
         text: str = self.tokenizer.apply_chat_template(
-            list(chat), chat_template=self._template, tokenize=False, add_generation_prompt=ask
+            list(chat),
+            chat_template=self._template,
+            tokenize=False,
+            add_generation_prompt=ask,
+            enable_thinking=False,
         )
         return text
 

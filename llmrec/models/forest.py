@@ -10,26 +10,22 @@ from __future__ import annotations
 
 import copy
 import inspect
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from llmrec.errors import InputError, ModelError
 from llmrec.models.base import FloatArray, Forest, Growth, IntArray
+from llmrec.models.network import Layers, Mode, Network, Prefixes, vocabulary_of
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Mode", "PathForest", "Run", "Runner", "TreeForest"]
-
-Mode = Literal["tree", "copies", "plain"]
-_Layers = list[tuple[Any, Any]]  # keys and values, [rows, heads, tokens, size] each
+__all__ = ["PathForest", "Run", "Runner", "TreeForest"]
 
 _WORTH = 8  # a shorter common beginning is not worth looking after
 _LOGITS = 2**26  # how many of them one forward of a forest may make
@@ -54,14 +50,13 @@ class Run:
 
 
 class Runner:
-    """Runs one model for everyone who asks, one forward at a time.
+    """Runs one model with one of its adapters for everyone who asks, one forward at a time.
 
     Parameters
     ----------
-    model: a causal language model of transformers (or a PeftModel around one).
+    network: the model, shared with the runners of its other adapters.
     used_ids: the token ids that exist; the rest of the vocabulary is padding and gets -inf.
-    prefix_bytes: how much memory the caches of former prompts may take.
-    mode: "tree", "copies" or "plain"; None: the best of them that proves right.
+    adapter: the name of the adapter; None: the bare base.
 
     Attributes
     ----------
@@ -69,29 +64,31 @@ class Runner:
     """
 
     def __init__(
-        self,
-        model: Any,
-        used_ids: Sequence[int],
-        *,
-        prefix_bytes: int,
-        mode: Mode | None = None,
+        self, network: Network, used_ids: Sequence[int], adapter: str | None = None
     ) -> None:
-        self.model = model
-        self.lock = threading.RLock()
-        self._used = sorted(used_ids)
-        self._mode = mode
+        self.network = network
+        self.adapter = adapter
+        self.lock = network.lock
         self.fed = 0
-        self._prefixes = _Prefixes(prefix_bytes)
-        self._pinned: tuple[tuple[int, ...], _Layers] = ((), [])
+        self._used = sorted(used_ids)
+        self._mode = network.mode
+        self._prefixes = network.prefixes
+        self._pinned: tuple[tuple[int, ...], Layers] = ((), [])
+        model = network.model
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._takes = set(inspect.signature(inner.forward).parameters)
         self._config = model.config.get_text_config()
         self.limit: int | None = getattr(self._config, "max_position_embeddings", None)
 
+    @property
+    def model(self) -> Any:
+        """The network; whoever runs it by hand says first which adapter is meant."""
+        return self.network.model
+
     @cached_property
     def vocabulary(self) -> int:
         """How many logits the model gives."""
-        return int(self.model.get_output_embeddings().out_features)
+        return vocabulary_of(self.model)
 
     @cached_property
     def _unused(self) -> torch.Tensor:
@@ -104,13 +101,14 @@ class Runner:
     def mode(self) -> Mode:
         """How trees are run; found out at the first use."""
         with self.lock:
+            self._mode = self._mode or self.network.mode
             if self._mode is None:
                 found: Mode = "plain"
                 if self._probe("tree"):
                     found = "tree"
                 elif self._probe("copies"):
                     found = "copies"
-                self._mode = found
+                self._mode = self.network.mode = found
             return self._mode
 
     def start(self, prompts: Sequence[Sequence[int]]) -> tuple[Run, torch.Tensor]:
@@ -141,12 +139,12 @@ class Runner:
             return
         ids = tuple(map(int, prefix))
         with self.lock:
-            self._prefixes.clear()
+            self._prefixes.clear(self.adapter)
             if ids != self._pinned[0]:
                 run = self._start_together([list(ids)])[0] if ids else None
                 self._pinned = (ids, _layers(run.cache) if run else [])
             elif ids:
-                self._prefixes.add(ids, self._pinned[1])
+                self._prefixes.add(ids, self._pinned[1], self.adapter)
 
     def step(self, run: Run, tokens: Sequence[int]) -> torch.Tensor:
         """One more token for each sequence; logits of what follows, float32 [rows, vocabulary]."""
@@ -180,7 +178,7 @@ class Runner:
         pad = run.pads[0]
         layers = [(k[:, :, pad:], v[:, :, pad:]) for k, v in _layers(run.cache)]
         if all(k.shape[2] == len(run.ids[0]) for k, _ in layers):  # no step broke off
-            self._prefixes.add(run.ids[0], layers)
+            self._prefixes.add(run.ids[0], layers, self.adapter)
 
     def forest(self, prompts: Sequence[Sequence[int]]) -> Forest:
         """Run prompts that trees are to hang on."""
@@ -266,9 +264,9 @@ class Runner:
         import torch
 
         inputs = {k: v for k, v in inputs.items() if k in self._takes}
-        with self.lock, torch.inference_mode():
+        with self.network.using(self.adapter) as model, torch.inference_mode():
             self.fed += inputs["input_ids"].numel()
-            logits: torch.Tensor = self.model(**inputs).logits.float()
+            logits: torch.Tensor = model(**inputs).logits.float()
             return logits.index_fill_(-1, self._unused, -torch.inf)
 
     def _ids(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -315,7 +313,7 @@ class Runner:
     def _start_together(self, ids: list[list[int]]) -> tuple[Run, torch.Tensor]:
         width = max(map(len, ids))
         pads = [width - len(row) for row in ids]
-        known = [self._prefixes.find(row[:-1]) for row in ids]
+        known = [self._prefixes.find(row[:-1], self.adapter) for row in ids]
         done = min(n + pad for (n, _), pad in zip(known, pads, strict=True))
         cache = _cache([])
         if done >= _WORTH and max(n for n, _ in known) >= _WORTH:
@@ -333,7 +331,7 @@ class Runner:
         )
         run = Run([list(row) for row in ids], pads, cache)
         if len(ids) == 1:
-            self._prefixes.add(ids[0], _layers(cache))
+            self._prefixes.add(ids[0], _layers(cache), self.adapter)
         return run, logits[:, -1]
 
     def _probe(self, mode: Mode) -> bool:
@@ -348,7 +346,7 @@ class Runner:
         tokens = np.array([b, d, a], dtype=np.int32)
         parents = np.array([-1, -1, 0], dtype=np.int32)
         self._mode, kept = mode, self._prefixes
-        self._prefixes = _Prefixes(0)
+        self._prefixes = Prefixes(0)
         try:
             if mode == "tree":
                 both: TreeForest | PathForest = TreeForest(self, *self.start(prompts))
@@ -604,7 +602,7 @@ def _common(rows: Sequence[Sequence[int]]) -> int:
     return int(differ.argmax()) if differ.any() else shortest
 
 
-def _cache(layers: _Layers) -> Any:
+def _cache(layers: Layers) -> Any:
     """A cache that begins with these keys and values and does not change them."""
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
@@ -618,18 +616,18 @@ def _cache(layers: _Layers) -> Any:
     return cache
 
 
-def _rows(layers: _Layers, rows: Sequence[int]) -> _Layers:
+def _rows(layers: Layers, rows: Sequence[int]) -> Layers:
     import torch
 
     with torch.inference_mode():
         return [(k[list(rows)], v[list(rows)]) for k, v in layers]
 
 
-def _layers(cache: Any) -> _Layers:
+def _layers(cache: Any) -> Layers:
     return [(layer.keys, layer.values) for layer in cache.layers]
 
 
-def _padded(known: Sequence[_Layers], pads: Sequence[int], columns: int) -> _Layers:
+def _padded(known: Sequence[Layers], pads: Sequence[int], columns: int) -> Layers:
     """The first columns of left-padded rows, from the caches of their beginnings."""
     import torch
 
@@ -647,49 +645,3 @@ def _padded(known: Sequence[_Layers], pads: Sequence[int], columns: int) -> _Lay
         if len(known) == 1:
             return [(k[:, :, :columns], v[:, :, :columns]) for k, v in model]
         return [(rows(i, 0), rows(i, 1)) for i in range(len(model))]
-
-
-class _Prefixes:
-    """Caches of former prompts, the least used of them forgotten first."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: OrderedDict[int, tuple[npt.NDArray[np.int64], _Layers, int]] = OrderedDict()
-        self._added = 0
-        self._lock = threading.Lock()
-
-    def find(self, ids: Sequence[int]) -> tuple[int, _Layers]:
-        """How many of the first tokens are known, and the cache that begins with them."""
-        row = np.array(ids, dtype=np.int64)
-        best, key = 0, -1
-        with self._lock:
-            for number, (other, _, _) in self._kept.items():
-                n = min(len(row), len(other))
-                differ = row[:n] != other[:n]
-                same = int(differ.argmax()) if differ.any() else n
-                if same > best:
-                    best, key = same, number
-            if not best:
-                return 0, []
-            self._kept.move_to_end(key)
-            return best, self._kept[key][1]
-
-    def clear(self) -> None:
-        """Keep none of them."""
-        with self._lock:
-            self._kept.clear()
-
-    def add(self, ids: Sequence[int], layers: _Layers) -> None:
-        """Keep the cache of a sequence, in place of those of its beginnings."""
-        row = np.array(ids, dtype=np.int64)
-        size = sum(k.nbytes + v.nbytes for k, v in layers)
-        if size > self._limit:
-            return
-        with self._lock:
-            for number, (other, _, _) in list(self._kept.items()):
-                if len(other) <= len(row) and (row[: len(other)] == other).all():
-                    del self._kept[number]
-            self._added += 1
-            self._kept[self._added] = (row, layers, size)
-            while sum(s for _, _, s in self._kept.values()) > self._limit:
-                self._kept.popitem(last=False)

@@ -6,18 +6,22 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from llmrec.errors import InputError, LLMRecError, MissingExtraError, ModelError
 from llmrec.models.files import HUB_ID, find_file
+from llmrec.models.profile import Profile
 
 __all__ = [
     "EMBEDDED",
     "EMBEDDED_NAME",
-    "adapter_tokenizer",
+    "Origin",
     "base_of",
     "clearly",
     "device_of",
@@ -36,6 +40,7 @@ _EXTRAS = {
     "optimum": "gptq",
     "bitsandbytes": "train",
     "accelerate": "train",
+    "gguf": "gguf",
 }
 _ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 # While it loads, transformers takes functions of its classes away, for all threads of the process:
@@ -51,7 +56,7 @@ def need(*packages: str) -> None:
         except ValueError:  # something stands in its place
             found = False
         if not found:
-            raise MissingExtraError(package, "train")
+            raise MissingExtraError(package, _EXTRAS.get(package, "train"))
 
 
 def source_of(what: str, name: str | os.PathLike[str]) -> str:
@@ -88,6 +93,11 @@ def clearly(what: str, source: str) -> Iterator[None]:
                 raise MissingExtraError(package, extra) from e
         raise ModelError(f"the {what} of {source} needs a package: {_first_line(e)}") from e
     except (*known, SafetensorError) as e:
+        if "gguf" in str(e).lower() and "not supported" in str(e):
+            raise ModelError(
+                f"the {what} of {source} cannot be read from GGUF ({_first_line(e)}): use the "
+                "safetensors of the model"
+            ) from e
         where = "is damaged or incomplete" if Path(source).is_dir() else "was not found"
         raise ModelError(
             f"the {what} of {source} cannot be loaded ({_first_line(e)}): check the name and that "
@@ -124,13 +134,22 @@ def load_model(
     quantization: str | None,
     attn_implementation: str | None,
     hub: dict[str, Any],
+    gguf: str = "",
 ) -> Any:
-    """The network of a folder or repository, on its device. Raises ModelError."""
+    """The network of a folder or repository, on its device. Raises ModelError.
+
+    gguf: the file that holds it; it is unpacked, and read without running anything of the Hub.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
-    _check_folder(source)
     options: dict[str, Any] = {"use_safetensors": True, "output_loading_info": True, **hub}
+    if gguf:
+        options |= _gguf(source, gguf, hub)
+        dtype = ("float32" if device == "cpu" else "bfloat16") if dtype == "auto" else dtype
+    else:
+        _check_folder(source)
+        _check_quantization(source, quantization, hub)
     options["adapter_kwargs"] = {"local_files_only": hub["local_files_only"]}
     options["dtype"] = "auto" if dtype == "auto" else getattr(torch, dtype)
     if attn_implementation is not None:
@@ -138,20 +157,7 @@ def load_model(
     if quantization is not None or (device != "cpu" and importlib.util.find_spec("accelerate")):
         options["device_map"] = {"": device}  # straight to its place, not by way of the host
     if quantization is not None:
-        from transformers import BitsAndBytesConfig
-
-        compute = torch.float32 if device == "cpu" else torch.bfloat16
-        compute = compute if dtype == "auto" else getattr(torch, dtype)
-        options["quantization_config"] = (
-            BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_use_double_quant=True,
-                bnb_4bit_compute_dtype=compute,
-            )
-            if quantization == "4bit"
-            else BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
-        )
+        options["quantization_config"] = _bits(quantization, dtype, device)
     with clearly("model", source):
         with _ONE_AT_A_TIME:
             loaded: Any = AutoModelForCausalLM.from_pretrained(source, **options)
@@ -173,6 +179,21 @@ def load_model(
                 if hasattr(module, "support_avx512bf16_for_cpu"):
                     module.support_avx512bf16_for_cpu = False
     return model
+
+
+def _bits(quantization: str, dtype: str, device: str) -> Any:
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+    compute = torch.float32 if device == "cpu" else torch.bfloat16
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute if dtype == "auto" else getattr(torch, dtype),
+    )
 
 
 def base_of(
@@ -205,17 +226,130 @@ def said_base(adapter_config: Path) -> tuple[str, str | None]:
     return (base, revision) if isinstance(base, str) else ("", None)
 
 
-def adapter_tokenizer(adapter: str | os.PathLike[str] | None, local_files_only: bool) -> Any:
-    """The tokenizer that an adapter brings, or None."""
-    from transformers import AutoTokenizer
+@dataclass
+class Origin:
+    """Where a model came from, for what it and its adapters bring besides weights.
 
-    if adapter is None:
-        return None
-    if find_file(adapter, "tokenizer_config.json", local_files_only=local_files_only) is None:
-        return None
-    return AutoTokenizer.from_pretrained(
-        source_of("adapter", adapter), local_files_only=local_files_only
-    )
+    Parameters
+    ----------
+    source: folder or Hub id. hub: revision, local_files_only and the like, as transformers asks.
+    gguf: the file of it that holds the weights; empty: it has safetensors.
+    chat_template_from: folder or Hub id of the tokenizer whose chat template all of them have.
+    """
+
+    source: str
+    hub: dict[str, Any]
+    gguf: str = ""
+    chat_template_from: str | os.PathLike[str] | None = None
+
+    @property
+    def label(self) -> str:
+        """What to show the user."""
+        if Path(self.source) == EMBEDDED:
+            return EMBEDDED_NAME
+        name = Path(self.source).name if Path(self.source).is_dir() else self.source
+        return f"{name}/{self.gguf}" if self.gguf else name
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer. Raises ModelError."""
+        given = dict(self.hub)
+        if self.gguf and not find_file(self.source, "tokenizer_config.json", **_where(given)):
+            given["gguf_file"] = self.gguf
+        return self._tokenizer(self.source, given)
+
+    @cached_property
+    def profile(self) -> Profile | None:
+        """How the model is used; None where it does not say. Raises ModelError."""
+        return Profile.read(self.source, **_where(self.hub))
+
+    def brought(self, adapter: str, **hub: Any) -> tuple[Any, Profile | None]:
+        """The tokenizer and the profile that an adapter brings, None for what it does not.
+
+        Raises
+        ------
+        ModelError: they cannot be read.
+        """
+        tokenizer = None
+        if find_file(adapter, "tokenizer_config.json", **hub) is not None:
+            tokenizer = self._tokenizer(adapter, hub)
+        return tokenizer, Profile.read(adapter, **hub)
+
+    def _tokenizer(self, place: str, options: dict[str, Any]) -> Any:
+        from transformers import AutoTokenizer
+
+        with clearly("tokenizer", place):
+            tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        if self.chat_template_from is not None:
+            tokenizer.chat_template = self._chat_template
+        return tokenizer
+
+    @cached_property
+    def _chat_template(self) -> str:
+        from transformers import AutoTokenizer
+
+        other = source_of("chat template", self.chat_template_from or "")
+        with clearly("chat template", other):
+            taken = AutoTokenizer.from_pretrained(
+                other,
+                trust_remote_code=False,
+                local_files_only=self.hub.get("local_files_only", False),
+            ).chat_template
+        if not taken:
+            raise ModelError(
+                f"{other} has no chat template: name a tokenizer that has one, "
+                "or leave chat_template_from out"
+            )
+        return str(taken)
+
+
+def _where(hub: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in hub.items() if k in ("revision", "local_files_only")}
+
+
+def _gguf(source: str, file: str, hub: dict[str, Any]) -> dict[str, Any]:
+    """What transformers is told to read a GGUF file. Raises ModelError.
+
+    What the file says of the architecture is less than a ``config.json`` does, so one that lies
+    beside it is believed.
+    """
+    import transformers
+
+    need("accelerate")
+    where = _where(hub)
+    found = find_file(source, file, **where)
+    if found is None:
+        near = sorted(p.name for p in Path(source).glob("*.gguf")) if Path(source).is_dir() else []
+        raise ModelError(
+            f"there is no file {file!r} in {source}"
+            + (f": it has {', '.join(near)}" if near else ": check the name")
+        )
+    options: dict[str, Any] = {"gguf_file": file}
+    if find_file(source, "config.json", **where) is not None:
+        with clearly("model", source):
+            options["config"] = transformers.AutoConfig.from_pretrained(source, **hub)
+    else:
+        _check_positions(found)
+    if hasattr(transformers, "GgufConfig"):
+        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    return options
+
+
+def _check_positions(file: Path) -> None:
+    """Raise ModelError for a file whose positions are scaled: transformers would not do so."""
+    with clearly("model", str(file)):
+        from gguf import GGUFReader
+
+        reader = GGUFReader(file)
+        scaled = any(tensor.name.startswith("rope_f") for tensor in reader.tensors)
+        for name, field in reader.fields.items():
+            if name.endswith(".rope.scaling.type"):
+                scaled = scaled or str(field.contents()) != "none"
+    if scaled:
+        raise ModelError(
+            f"{file} scales its positions, which cannot be read from the file alone: put the "
+            "config.json of the model that it was made from beside it"
+        )
 
 
 def _quantized(model: Any) -> bool:
@@ -240,11 +374,40 @@ def _check_folder(source: str) -> None:
         )
 
 
-def load_adapter(model: Any, adapter: str, local_files_only: bool) -> Any:
-    """The network with an adapter on it. Raises ModelError."""
+def _check_quantization(source: str, wanted: str | None, hub: dict[str, Any]) -> None:
+    """Raise for weights that are stored quantised, where they cannot be run or are to be again."""
+    file = find_file(source, "config.json", **_where(hub))
+    try:
+        said = json.loads(file.read_text(encoding="utf-8")) if file is not None else {}
+        held = str((said.get("quantization_config") or {}).get("quant_method", ""))
+    except (OSError, ValueError, AttributeError):
+        return  # transformers says what is wrong with it
+    if held and wanted is not None:
+        raise InputError(
+            f"the model of {source} is quantised already ({held}): leave quantization out, or "
+            "name the model that it was made from"
+        )
+    if held == "gptq":
+        need("optimum", "gptqmodel")
+
+
+def load_adapter(model: Any, adapter: str, name: str, *, biases: bool = False, **hub: Any) -> Any:
+    """The network with one more adapter on it, not switched on if there were others.
+
+    Where that fails the network is as it was.
+
+    Parameters
+    ----------
+    biases: whether it may change biases of the base itself.
+    hub: revision and local_files_only.
+
+    Raises
+    ------
+    ModelError: it is no adapter, or one for another base.
+    """
     import warnings
 
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel, PeftModelForCausalLM
 
     folder = Path(adapter)
     if folder.is_dir() and not any((folder / f).is_file() for f in _ADAPTER_FILES):
@@ -254,13 +417,58 @@ def load_adapter(model: Any, adapter: str, local_files_only: bool) -> Any:
         )
     with _ONE_AT_A_TIME, clearly("adapter", adapter), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # what peft uses of transformers
-        warnings.filterwarnings("error", message="Found missing adapter keys")
+        config = PeftConfig.from_pretrained(adapter, **hub)
+        _check_kind(adapter, config, biases)
+        config.inference_mode = True
+        made = model if isinstance(model, PeftModel) else None
         try:
-            return PeftModel.from_pretrained(
-                model, adapter, is_trainable=False, local_files_only=local_files_only
-            )
-        except (RuntimeError, ValueError, UserWarning) as e:
+            made = made or PeftModelForCausalLM(model, config, name)
+            found = made.load_adapter(adapter, name, is_trainable=False, **hub)
+            _check_keys(found, name)
+        except (RuntimeError, ValueError) as e:
+            _undo(model, made, name)
             raise ModelError(
                 f"the adapter {adapter} does not fit the model ({_first_line(e)}): "
                 "use the base model that it was trained on"
             ) from e
+        return made
+
+
+def _check_kind(adapter: str, config: Any, biases: bool) -> None:
+    if config.is_prompt_learning or config.is_adaption_prompt:
+        raise ModelError(
+            f"the adapter {adapter} is of the kind {config.peft_type}, which is not run here: "
+            "use a LoRA"
+        )
+    if getattr(config, "alora_invocation_tokens", None):
+        raise ModelError(
+            f"the adapter {adapter} is switched on by words of the text (activated LoRA), which "
+            "is not run here: use a LoRA"
+        )
+    if not biases and getattr(config, "bias", "none") != "none":
+        raise ModelError(
+            f"the adapter {adapter} changes biases of the base itself, so it cannot be loaded "
+            "beside others: give it as adapter= of from_pretrained"
+        )
+
+
+def _check_keys(found: Any, name: str) -> None:
+    """PEFT drops weights that have no place, and leaves at random those that never came."""
+    own = re.compile(rf"lora_\w+\.{re.escape(name)}(\.|$)")
+    if missing := [k for k in found.missing_keys if own.search(k)]:
+        raise ValueError(f"missing adapter keys: {min(missing)} and {len(missing) - 1} more")
+    if found.unexpected_keys:
+        more = len(found.unexpected_keys) - 1
+        raise ValueError(f"it has weights for {min(found.unexpected_keys)} and {more} more places")
+
+
+def _undo(model: Any, made: Any, name: str) -> None:
+    """Take an adapter off again that could not be loaded."""
+    if made is model:
+        if name in model.peft_config:
+            model.delete_adapter(name)
+        return
+    if made is not None:
+        made.unload()
+    if hasattr(model, "peft_config"):
+        del model.peft_config

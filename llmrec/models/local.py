@@ -7,6 +7,7 @@ starts from its cache, and a stream that nobody reads any more stops.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import os
 import threading
@@ -18,18 +19,19 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from llmrec.errors import InputError, ModelError
 from llmrec.models.base import FloatArray, Forest, IntArray, Prefix
 from llmrec.models.chat import ChatTokenizer
+from llmrec.models.files import gguf_of
 from llmrec.models.loading import (
     EMBEDDED,
     EMBEDDED_NAME,
-    adapter_tokenizer,
+    Origin,
     base_of,
-    clearly,
     device_of,
     load_adapter,
     load_model,
     need,
     source_of,
 )
+from llmrec.models.network import Mode, Network, vocabulary_of
 from llmrec.models.profile import Profile
 from llmrec.models.writing import Picker, Rule, Text
 from llmrec.types import Message
@@ -37,7 +39,7 @@ from llmrec.types import Message
 if TYPE_CHECKING:
     import torch
 
-    from llmrec.models.forest import Mode, Run, Runner
+    from llmrec.models.forest import Run, Runner
 
 __all__ = ["EMBEDDED", "EMBEDDED_NAME", "LocalModel", "LogitsProcessor"]
 
@@ -55,14 +57,23 @@ class LogitsProcessor(Protocol):
 class LocalModel:
     """A causal language model of transformers, with everything ``ScoringModel`` asks for.
 
+    It may have several adapters (``add_adapter``). What is asked of it is answered with one of
+    them, or with the bare base: ``with_adapter`` gives the same model with another. All of these
+    share one network and may be used at once.
+
     Parameters
     ----------
-    model, tokenizer: as transformers loads them; ``from_pretrained`` does so.
+    model, tokenizer: as transformers loads them; ``from_pretrained`` does so. Of a PeftModel, the
+        adapter that is switched on is used.
     batch_size: how many texts are generated together.
     prefix_cache_mb: how much memory (MiB) the caches of former prompts may take; 0: none. None:
         an eighth of what the weights take, and 64 at least.
     mode: how trees are run, where it is not to be found out.
     profile: how the model is best used.
+
+    Attributes
+    ----------
+    adapter: the adapter that is used here; None: the bare base.
     """
 
     def __init__(
@@ -76,29 +87,32 @@ class LocalModel:
         mode: Mode | None = None,
         profile: Profile | None = None,
     ) -> None:
-        from llmrec.models.forest import Runner
-
-        self.profile = profile or Profile()
-
-        self.name = name or str(getattr(model.config, "_name_or_path", "")) or "local model"
-        self.model = model.eval()
-        self.tokenizer = tokenizer
-        said = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-        ends = said if isinstance(said, (list, tuple)) else [said]
-        self.chat = ChatTokenizer(
-            tokenizer, ends=[i for i in ends if i is not None], name=self.name
-        )
-        self.batch_size = batch_size
-        self._setup = threading.Lock()
         if prefix_cache_mb is None:
             weights = sum(p.numel() * p.element_size() for p in model.parameters())
             prefix_cache_mb = max(64, weights // 2**23)
-        self.runner: Runner = Runner(
-            self.model,
-            sorted(tokenizer.get_vocab().values()),
-            prefix_bytes=prefix_cache_mb * 2**20,
-            mode=mode,
-        )
+        self._network = Network(model.eval(), prefix_cache_mb * 2**20, mode)
+        self._views: dict[str | None, LocalModel] = {}
+        self._origin: Origin | None = None
+        self._home = self
+        self.batch_size = batch_size
+        name = name or str(getattr(model.config, "_name_or_path", "")) or "local model"
+        self._become(self._network.active, name, tokenizer, profile)
+
+    def _become(
+        self, adapter: str | None, name: str, tokenizer: Any, profile: Profile | None
+    ) -> None:
+        """Be the view of the network with this adapter."""
+        from llmrec.models.forest import Runner
+
+        self.name, self.adapter = name, adapter
+        self.profile = profile or Profile()
+        self.tokenizer = tokenizer
+        alike = [v for v in self._views.values() if v.tokenizer is tokenizer]
+        self._tokens: _Tokens
+        self._tokens = alike[0]._tokens if alike else _Tokens(tokenizer, self._network.model, name)
+        self.chat = self._tokens.chat
+        self.runner: Runner = Runner(self._network, self.chat.used_ids, adapter)
+        self._views[adapter] = self
 
     @classmethod
     def from_pretrained(
@@ -106,6 +120,7 @@ class LocalModel:
         name_or_path: str | os.PathLike[str] | None = None,
         *,
         adapter: str | os.PathLike[str] | None = None,
+        gguf: str = "",
         revision: str | None = None,
         dtype: str = "auto",
         device: str = "auto",
@@ -124,10 +139,14 @@ class LocalModel:
         name_or_path: where it holds nothing but an adapter, the base that the adapter names is
             loaded with it.
         adapter: a LoRA adapter for it (folder or Hub id); needs peft. If it brings a tokenizer,
-            that one is used: its chat template is the one that was trained with.
-        revision: branch, tag or commit of the model on the Hub.
-        dtype: "auto" (that of the weights; float32 on a CPU for up to 1.5 billion parameters),
-            "float32", "bfloat16" or "float16".
+            that one is used: its chat template is the one that was trained with. It is named
+            "default" then, as PEFT does; ``add_adapter`` loads more.
+        gguf: the GGUF file of the folder or repository that holds the weights; the file can as
+            well be named whole, in place of its folder. They are unpacked as they are loaded.
+        revision: branch, tag or commit of the model on the Hub, or of the adapter if that is
+            what ``name_or_path`` holds.
+        dtype: "auto" (that of the weights; float32 on a CPU for up to 1.5 billion parameters; of
+            a GGUF file float32 on a CPU, else bfloat16), "float32", "bfloat16" or "float16".
         device: "auto" (CUDA, else MPS, else CPU), or as torch names it.
         quantization: load in 4 or 8 bits; needs bitsandbytes.
         chat_template_from: take the chat template of this tokenizer.
@@ -146,13 +165,20 @@ class LocalModel:
             raise InputError(f"quantization is {quantization!r}: use '4bit', '8bit' or nothing")
         if quantization:
             need("bitsandbytes", "accelerate")
+        given: dict[str, Any] = {"revision": None, "local_files_only": local_files_only}
         if name_or_path is None or name_or_path == EMBEDDED_NAME:
             name_or_path = EMBEDDED
-        elif adapter is None:
+        elif not gguf:
+            name_or_path, gguf = gguf_of(name_or_path)
+        if adapter is None and not gguf and Path(name_or_path) != EMBEDDED:
             base, base_revision = base_of(name_or_path, revision, local_files_only)
             if base is not None:
-                adapter, revision = name_or_path, base_revision
-                name_or_path = EMBEDDED if base == EMBEDDED_NAME else base
+                adapter, given["revision"] = name_or_path, revision
+                name_or_path, revision = EMBEDDED if base == EMBEDDED_NAME else base, base_revision
+        if gguf and quantization:
+            raise InputError(
+                f"{gguf} is quantised as it is: leave quantization out, or name the safetensors"
+            )
         if adapter is not None:
             need("peft")
         source = source_of("model", name_or_path)
@@ -162,41 +188,100 @@ class LocalModel:
             "local_files_only": local_files_only,
         }
         where = device_of(device)
-        model = load_model(source, dtype, where, quantization, attn_implementation, hub)
-        from transformers import AutoTokenizer
-
-        with clearly("tokenizer", source):
-            tokenizer = adapter_tokenizer(adapter, local_files_only)
-            tokenizer = tokenizer or AutoTokenizer.from_pretrained(source, **hub)
-        if chat_template_from is not None:
-            other = source_of("chat template", chat_template_from)
-            with clearly("chat template", other):
-                taken = AutoTokenizer.from_pretrained(
-                    other, trust_remote_code=False, local_files_only=local_files_only
-                ).chat_template
-            if not taken:
-                raise ModelError(
-                    f"{other} has no chat template: name a tokenizer that has one, "
-                    "or leave chat_template_from out"
-                )
-            tokenizer.chat_template = taken
-        places = [(source, revision)] if adapter is None else [(adapter, None), (source, revision)]
-        found = [Profile.read(p, revision=r, local_files_only=local_files_only) for p, r in places]
-        label = Path(source).name if Path(source).is_dir() else source
-        if Path(source) == EMBEDDED:
-            label = "llmrec-embedded"
+        origin = Origin(source, hub, gguf, chat_template_from)
+        model = load_model(source, dtype, where, quantization, attn_implementation, hub, gguf)
+        label, tokenizer, profile = origin.label, None, None
         if adapter is not None:
-            with_adapter = source_of("adapter", adapter)
-            model = load_adapter(model, with_adapter, local_files_only)
-            label += f" + {Path(with_adapter).name}"
-        return cls(
+            place = source_of("adapter", adapter)
+            label += f" + {Path(place).name}"
+            tokenizer, profile = origin.brought(place, **given)
+            model = load_adapter(model, place, "default", biases=True, **given)
+        made = cls(
             model,
-            tokenizer,
+            tokenizer or origin.tokenizer,
             name=label,
             batch_size=batch_size,
             prefix_cache_mb=prefix_cache_mb,
-            profile=next((p for p in found if p is not None), None),
+            profile=profile or origin.profile,
         )
+        made._origin = origin
+        return made
+
+    @property
+    def model(self) -> Any:
+        """The network, which the adapters share: to run it by hand, switch on the one meant."""
+        return self._network.model
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names of the adapters that are loaded."""
+        return self._network.adapters
+
+    def add_adapter(
+        self,
+        adapter: str | os.PathLike[str],
+        *,
+        name: str,
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> LocalModel:
+        """Load one more adapter onto the network; the model with it, as ``with_adapter`` gives it.
+
+        What is running meanwhile goes on unchanged.
+
+        Parameters
+        ----------
+        adapter: folder or Hub id. If it brings a tokenizer or a profile, the model with it has
+            those; else it has the base's.
+        name: what ``with_adapter`` is to call it.
+
+        Raises
+        ------
+        ModelError: it is no adapter, or one for another base; the model is then as before.
+        InputError: the name is taken, or PEFT cannot use it. MissingExtraError: there is no peft.
+        """
+        need("peft")
+        self._network.check(name)
+        place = source_of("adapter", adapter)
+        given = {"revision": revision, "local_files_only": local_files_only}
+        tokenizer, profile = (self._origin or Origin("", {})).brought(place, **given)
+        base, own, usual = self._base()
+        with self._network.lock:
+            self._network.add(place, name, **given)
+            return self._view(name, f"{base} + {name}", tokenizer or own, profile or usual)
+
+    def with_adapter(self, name: str | None) -> LocalModel:
+        """The same model with another of its adapters; None: the bare base.
+
+        It costs nothing: both share the network and the memory for former prompts (not what is in
+        it). They may be used at the same time, also in threads.
+
+        Raises
+        ------
+        InputError: there is no such adapter.
+        ModelError: the base is not to be had, as an adapter has changed it.
+        """
+        self._network.known(name)
+        if name not in self._views:
+            base, own, usual = self._base()
+            label = base if name is None else f"{base} + {name}"
+            return self._view(name, label, own, usual)
+        return self._views[name]
+
+    def _base(self) -> tuple[str, Any, Profile | None]:
+        """The name, the tokenizer and the profile of the bare base."""
+        if self._origin is not None:
+            return self._origin.label, self._origin.tokenizer, self._origin.profile
+        return self._home.name, self._home.tokenizer, self._home.profile
+
+    def _view(
+        self, adapter: str | None, name: str, tokenizer: Any, profile: Profile | None
+    ) -> LocalModel:
+        with self._network.lock:
+            if adapter not in self._views:
+                made = copy.copy(self)
+                made._become(adapter, name, tokenizer, profile)
+            return self._views[adapter]
 
     @property
     def max_tokens(self) -> int | None:
@@ -225,29 +310,10 @@ class LocalModel:
         """The tokens that end a turn."""
         return self.chat.end_ids
 
-    @cached_property
+    @property
     def token_bytes(self) -> tuple[bytes, ...]:
         """The bytes of each token id; empty for special and unused ids."""
-        grammar = self._grammar_tokenizer
-        used = set(self.tokenizer.get_vocab().values()) - set(self.chat.special.values())
-        return tuple(
-            b"" if i not in used or grammar.is_special_token(i) else grammar.decode_bytes([i])
-            for i in range(self.runner.vocabulary)
-        )
-
-    @cached_property
-    def _grammar_tokenizer(self) -> Any:
-        from llguidance.hf import from_tokenizer
-
-        try:
-            return from_tokenizer(
-                self.tokenizer, n_vocab=self.runner.vocabulary, eos_token=list(self.end_ids)
-            )
-        except ValueError as e:
-            raise ModelError(
-                f"the tokenizer of {self.name} cannot be held to a grammar ({e}): "
-                "use a model with a fast tokenizer"
-            ) from None
+        return self._tokens.bytes
 
     def encode(self, text: str) -> list[int]:
         """The tokens of ``text`` as it stands inside a longer text; no special tokens added."""
@@ -305,7 +371,11 @@ class LocalModel:
             part = [self.prompt_ids(p) for p in prompts[at : at + size]]
             texts = [Text(self.chat) for _ in part]
             said = [""] * len(part)
-            rules = None if schema is None else [self._rule(schema, max_new_tokens) for _ in part]
+            rules = (
+                None
+                if schema is None
+                else [self._tokens.rule(schema, max_new_tokens) for _ in part]
+            )
             pick = Picker(temperature, range(seed + at, seed + at + len(part)))
             for row, token in self._decode(part, max_new_tokens, pick, processors, rules, texts):
                 said[row] += texts[row].add(token)
@@ -416,9 +486,47 @@ class LocalModel:
             logits = processor(ids, logits)
         return logits
 
-    def _rule(self, schema: Mapping[str, Any], max_new_tokens: int) -> Rule:
+
+class _Tokens:
+    """A tokenizer as conversations and grammars want it, for all views that have it."""
+
+    def __init__(self, tokenizer: Any, model: Any, name: str) -> None:
+        said = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+        ends = said if isinstance(said, (list, tuple)) else [said]
+        self.chat = ChatTokenizer(tokenizer, ends=[i for i in ends if i is not None], name=name)
+        self._size = vocabulary_of(model)
+        self._setup = threading.Lock()
+
+    @cached_property
+    def bytes(self) -> tuple[bytes, ...]:
+        """The bytes of each token id; empty for special and unused ids."""
+        grammar = self._grammar
+        used = set(self.chat.used_ids) - set(self.chat.special.values())
+        return tuple(
+            b"" if i not in used or grammar.is_special_token(i) else grammar.decode_bytes([i])
+            for i in range(self._size)
+        )
+
+    @cached_property
+    def _grammar(self) -> Any:
+        from llguidance.hf import from_tokenizer
+
+        try:
+            return from_tokenizer(
+                self.chat.tokenizer,
+                n_vocab=max(self._size, self.chat.used_ids[-1] + 1),  # some have a token too many
+                eos_token=list(self.chat.end_ids),
+            )
+        except ValueError as e:
+            raise ModelError(
+                f"the tokenizer of {self.chat.name} cannot be held to a grammar ({e}): "
+                "use a model with a fast tokenizer"
+            ) from None
+
+    def rule(self, schema: Mapping[str, Any], max_new_tokens: int) -> Rule:
+        """What holds one text to a schema."""
         with self._setup:
-            return Rule(self._grammar_tokenizer, self.token_bytes, schema, max_new_tokens)
+            return Rule(self._grammar, self.bytes, schema, max_new_tokens)
 
 
 class _Alone:
