@@ -1,6 +1,6 @@
-"""Building hides how items become the folder that a Catalog opens, in bounded memory.
+"""Building hides how items become the tables that a Catalog opens, in bounded memory.
 
-The folder holds ``catalog.json`` (what it is) and the Lance table ``items``: a row for each item
+There is what is said of them (``Draft.meta``) and the Lance table ``items``: a row for each item
 with all its fields as they were given (``record``, JSON), and beside it the columns that are asked
 for: plain ones, and folded ones (``_key``) that wishes and words are compared with. With an
 embedding model there is a vector beside each item, and the table ``passages``: where each passage
@@ -23,7 +23,6 @@ from typing import Any
 
 from llmrec.embedding import Embedding
 from llmrec.errors import CatalogError
-from llmrec.folders import replacing
 from llmrec.passages import cut, texts_of
 from llmrec.records import (
     FIELDS,
@@ -41,6 +40,7 @@ from llmrec.records import (
     progress_bar,
     require,
 )
+from llmrec.storage import Draft
 from llmrec.titles import fold
 from llmrec.types import Item
 
@@ -49,9 +49,9 @@ __all__ = [
     "BuildReport",
     "Problem",
     "build",
+    "copy",
     "parquet_rows",
     "read_parquet",
-    "whole_folder",
 ]
 
 FORMAT = 2
@@ -139,35 +139,21 @@ def _held(item: Item) -> Iterator[str]:
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """A new folder that becomes the catalogue at ``target`` if the block ends well."""
-    if target.exists() and not (target / "catalog.json").is_file():
-        raise CatalogError(
-            f"{target} is there and is no catalogue: give a new path, or remove it first"
-        )
-    try:
-        with replacing(target) as folder:
-            yield folder
-    except OSError as e:
-        raise CatalogError(f"the catalogue at {target} cannot be built: {e}") from e
-
-
-@contextmanager
 def _writing() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as e:  # how Lance reports a full disk
-        raise OSError(" ".join(str(e).split())[:160]) from e
+    except (RuntimeError, ValueError) as e:  # how Lance reports a full disk, or no right to write
+        raise OSError(" ".join(str(e).split())) from e
 
 
 def build(
-    folder: Path,
+    draft: Draft,
     source: str,
     rows: Iterable[Row],
     embedding: Embedding | None,
     counts: Mapping[str, int] | None = None,
 ) -> BuildReport:
-    """Fill ``folder``. Memory is bounded by a batch of rows, a chunk of Arrow, and all the ids.
+    """Fill ``draft``. Memory is bounded by a batch of rows, a chunk of Arrow, and all the ids.
 
     ``counts`` is filled by who reads ``rows``, and kept beside them.
     """
@@ -176,7 +162,7 @@ def build(
     dropped = unseen = 0
     known: Counter[str] = Counter()
     digest = hashlib.blake2b(digest_size=16)
-    writer = _Writer(folder, embedding)
+    writer = _Writer(draft, embedding)
     for line, item in rows:
         reason = item if isinstance(item, str) else flaw(item)
         if reason is None and not isinstance(item, str):
@@ -208,7 +194,7 @@ def build(
         )
     passages = writer.finish(len(seen))
     told = {**(counts or {}), **({"pictures left out": unseen} if unseen else {})}
-    meta = {
+    draft.meta = {
         "format": FORMAT,
         "fields": [name for name in FIELDS if name != "image" or known[name]],
         "rows": len(seen),
@@ -219,12 +205,44 @@ def build(
         "passages": passages,
         "counts": told,
     }
-    (folder / "catalog.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
     return BuildReport(len(seen), dropped, tuple(problems), told)
 
 
+def copy(
+    tables: Sequence[Any],
+    read: Callable[[Any, list[int]], Any],
+    meta: Mapping[str, Any],
+    draft: Draft,
+) -> None:
+    """Fill ``draft`` with what ``read`` gives of the rows of other tables, indexed as those are."""
+    for source, name in zip(tables, (draft.items, draft.passages), strict=True):
+        if source is not None:
+            table, n = _Table(draft.connection, name), source.count_rows()
+            for start in range(0, n, _BATCH):
+                table.add(read(source, list(range(start, min(start + _BATCH, n)))).sort_by("row"))
+            table.finish([index.name.rpartition("_")[::2] for index in source.list_indices()])
+    draft.meta = {name: value for name, value in meta.items() if name != "build"}
+
+
+def _index(kind: str) -> Any:
+    from lancedb.index import FTS, BTree, IvfFlat, LabelList
+
+    if kind == "fts":
+        # The columns are folded as queries are: the tokenizer has only to split at blanks.
+        return FTS(
+            base_tokenizer="whitespace",
+            stem=False,
+            remove_stop_words=False,
+            lower_case=False,
+            ascii_folding=False,
+        )
+    if kind == "ivfflat":
+        return IvfFlat(distance_type="cosine")
+    return BTree() if kind == "btree" else LabelList()
+
+
 class _Table:
-    """Chunks of Arrow into a Lance table of a folder; there is none without a row."""
+    """Chunks of Arrow into a Lance table of a catalogue; there is none without a row."""
 
     def __init__(self, connection: Any, name: str) -> None:
         self._connection, self._name = connection, name
@@ -238,13 +256,13 @@ class _Table:
         if sum(table.nbytes for table in self._chunk) > _CHUNK_BYTES:
             self._to_disk()
 
-    def finish(self, indices: Iterable[tuple[str, Any]]) -> None:
+    def finish(self, indices: Iterable[tuple[str, str]]) -> None:
+        """Write what is left, and an index of each kind beside its column."""
         if self._chunk:
             self._to_disk()
         with _writing():
-            for column, config in indices:
-                kind = type(config).__name__.lower()
-                self._table.create_index(column, config=config, name=f"{column}_{kind}")
+            for column, kind in indices:
+                self._table.create_index(column, config=_index(kind), name=f"{column}_{kind}")
 
     def _to_disk(self) -> None:
         import pyarrow as pa
@@ -259,16 +277,13 @@ class _Table:
 
 
 class _Writer:
-    """Items into the Lance tables of a folder: batches of Python objects, chunks of Arrow."""
+    """Items into the Lance tables of a draft: batches of Python objects, chunks of Arrow."""
 
-    def __init__(self, folder: Path, embedding: Embedding | None) -> None:
-        import lancedb
-
-        connection = lancedb.connect(folder)
+    def __init__(self, draft: Draft, embedding: Embedding | None) -> None:
         self._embedding = embedding
         self._batch: list[tuple[Item, dict[str, Any]]] = []
-        self._items = _Table(connection, "items")
-        self._passages = _Table(connection, "passages")
+        self._items = _Table(draft.connection, draft.items)
+        self._passages = _Table(draft.connection, draft.passages)
 
     def add(self, item: Item, record: dict[str, Any]) -> None:
         self._batch.append((item, record))
@@ -277,23 +292,13 @@ class _Writer:
 
     def finish(self, n: int) -> int:
         """Write what is left, and the indices; gives the number of passages."""
-        from lancedb.index import FTS, BTree, IvfFlat, LabelList
-
         if self._batch:
             self._to_arrow()
-        # The columns are folded as queries are: the tokenizer has only to split at blanks.
-        words = FTS(
-            base_tokenizer="whitespace",
-            stem=False,
-            remove_stop_words=False,
-            lower_case=False,
-            ascii_folding=False,
-        )
-        indices: list[tuple[str, Any]] = [("words_key", words)]
+        indices = [("words_key", "fts")]
         if n >= _INDEXED_FROM:
-            indices += [(f"{name}_key", LabelList()) for name in _KEYED]
-            indices += [(name, BTree()) for name in ("row", *WHOLE_NUMBERS, "price")]
-        cells = [("vector", IvfFlat(distance_type="cosine"))]
+            indices += [(f"{name}_key", "labellist") for name in _KEYED]
+            indices += [(name, "btree") for name in ("row", *WHOLE_NUMBERS, "price")]
+        cells = [("vector", "ivfflat")]
         self._items.finish(indices + (cells if self._embedding and n >= _CELLS_FROM else []))
         if self._passages.rows:
             self._passages.finish(cells if self._passages.rows >= _CELLS_FROM else [])

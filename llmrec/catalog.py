@@ -1,7 +1,7 @@
 """Catalog hides LanceDB: how items are filtered, searched by words or meaning, and looked up.
 
-`llmrec.building` writes the folder that is opened here. Every hard wish becomes one SQL condition
-with exactly the meaning that `llmrec.wishes` gives it.
+`llmrec.building` fills the tables that are opened here, and `llmrec.storage` knows where they lie.
+Every hard wish becomes one SQL condition with exactly the meaning that `llmrec.wishes` gives it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ from llmrec.building import (
     BuildReport,
     Problem,
     build,
+    copy,
     parquet_rows,
     read_parquet,
-    whole_folder,
 )
 from llmrec.embedding import Embedding, Encoder
-from llmrec.errors import CatalogError, InputError, UnknownItemError
-from llmrec.folders import restore
+from llmrec.errors import CatalogError, InputError, LLMRecError, UnknownItemError
 from llmrec.lexicon import guess_language
 from llmrec.passages import Words, cut, similarity, texts_of
 from llmrec.products import Products
@@ -53,6 +52,7 @@ from llmrec.records import (
     suffix_of,
     told,
 )
+from llmrec.storage import Folder, Options, Shared, StrPath, storage_at
 from llmrec.titles import Found, TitleIndex, TitleMatch, fold, told_apart
 from llmrec.types import Item, Passage, Preferences
 from llmrec.wishes import Wish, wishes
@@ -70,7 +70,6 @@ __all__ = [
 ]
 
 Mode = Literal["text", "dense", "hybrid"]
-StrPath = str | os.PathLike[str]
 Rows = npt.NDArray[np.int32]
 _Ranking = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # rows and their scores, best first
 
@@ -82,6 +81,8 @@ _CANDIDATES = 50  # items whose passages are read
 _MEANING = 2.0  # how much the cosine of a passage counts beside the 0 to 3 of its words
 _FEW = 10_000  # rows that a filter may name one by one
 _RRF = 60
+_TRIES = 5  # to open a catalogue that is being replaced
+_BROKEN = (OSError, RuntimeError, ValueError, TypeError, LookupError)  # what damaged tables raise
 _STOPWORDS = frozenset(
     """a an the and or of in on at to for from with by as is it its that this
     o os um uma uns umas e ou de do da dos das em no na nos nas por pelo pela para pra com que se ao
@@ -136,19 +137,29 @@ class Catalog:
     """Items that can be filtered exactly, searched by words or meaning, and looked up by name.
 
     Made by `from_items`, `from_csv`, `from_jsonl`, `from_parquet`, `from_products`, `embedded` or
-    `open`. A row is
-    an item's place, from 0. Safe to use from several threads at once.
+    `open`. It lies in a folder, or on object storage: wherever a path is wanted, a URI such as
+    ``s3://bucket/films.lance`` may be given (``gs://`` and ``az://`` too, and ``file://`` for a
+    folder that several machines share). A row is an item's place, from 0. Safe to use from several
+    threads at once; who has it open while another is put in its place at a URI reads the old one.
 
     Attributes
     ----------
-    path: the folder that holds it.
+    uri: where it lies: the path of its folder, or the URI.
     report: what became of the rows at the build (once opened again, without the single problems).
     """
 
-    def __init__(self, path: StrPath, *, embedding_model: str | Encoder | None = None) -> None:
+    def __init__(
+        self,
+        path: StrPath,
+        *,
+        embedding_model: str | Encoder | None = None,
+        storage_options: Options | None = None,
+    ) -> None:
         """See `open`."""
-        self.path = Path(os.path.abspath(path))
-        self._meta = _read_meta(self.path)
+        self._place = storage_at(path, storage_options)
+        self.uri = self._place.uri
+        with self._reading():
+            self._meta, self._table, self._passage_table = _opened(self._place)
         counts = self._meta.get("counts", {})
         self.report = BuildReport(self._meta["rows"], self._meta["dropped"], counts=counts)
         stored = self._meta["embedding_model"]
@@ -156,38 +167,39 @@ class Catalog:
         self._embedding = None if wanted is None else Embedding(wanted)
         if self._embedding and self._embedding.name != stored:
             raise CatalogError(
-                f"the catalogue at {self.path} was built with the embedding model {stored!r}, not "
+                f"the catalogue at {self.uri} was built with the embedding model {stored!r}, not "
                 f"{self._embedding.name!r}: open it with that one, or build it anew"
             )
         self._lock = threading.Lock()
         with self._reading():
-            import lancedb
-
-            self._table: Any = lancedb.connect(self.path).open_table("items")
-            if self._table.count_rows() != len(self):
-                raise ValueError(f"it has {self._table.count_rows()} rows, not {len(self)}")
             self._take([0, len(self) - 1])
-            self._passage_table: Any = None
-            if n := self._meta.get("passages", 0):
-                self._passage_table = lancedb.connect(self.path).open_table("passages")
-                if self._passage_table.count_rows() != n:
-                    raise ValueError("it lacks passages")
 
     @classmethod
-    def open(cls, path: StrPath, *, embedding_model: str | Encoder | None = None) -> Catalog:
+    def open(
+        cls,
+        path: StrPath,
+        *,
+        embedding_model: str | Encoder | None = None,
+        storage_options: Options | None = None,
+    ) -> Catalog:
         """Open a catalogue that was built before.
 
         Parameters
         ----------
+        path: a folder, or a URI of object storage.
         embedding_model: needed for dense search in a catalogue that was built with an encoder
             object, which its name cannot load: the same encoder.
+        storage_options: credentials and settings of the object storage, as LanceDB names them
+            (``aws_endpoint``, ``region``, ...); what is not given comes from the environment. They
+            are kept in memory only, and out of every message.
 
         Raises
         ------
         CatalogError: there is no catalogue at ``path``, it is damaged, or it was built with
-            another embedding model.
+            another embedding model; the storage cannot be reached or refuses.
+        InputError: ``path`` or ``storage_options`` cannot be used.
         """
-        return cls(path, embedding_model=embedding_model)
+        return cls(path, embedding_model=embedding_model, storage_options=storage_options)
 
     @classmethod
     def embedded(cls) -> Catalog:
@@ -202,18 +214,21 @@ class Catalog:
         *,
         embedding_model: str | Encoder | None = None,
         progress: bool = False,
+        storage_options: Options | None = None,
     ) -> Catalog:
         """Build from items, at ``path`` or in a temporary folder that goes with the object.
 
         A catalogue already at ``path`` is replaced once the new one is whole; it stays if the
-        build fails or is interrupted. Items that cannot be held (no title, an impossible year, an
-        id used before) are left out and told of in ``report``.
+        build fails or is interrupted. At a URI, what an interrupted build left and the tables of
+        replaced catalogues are removed by the first build a day later. Items that cannot be held
+        (no title, an impossible year, an id used before) are left out and told of in ``report``.
 
         Parameters
         ----------
         embedding_model: name of a sentence-transformers model (extra ``dense``), or an object
             with its ``encode``, to make dense and hybrid search possible.
         progress: show a bar on stderr.
+        storage_options: as for `open`.
 
         Raises
         ------
@@ -228,7 +243,7 @@ class Catalog:
                     yield line, item if isinstance(item, Item) else odd
                     bar.update()
 
-        return cls._build("items", rows(), path, embedding_model)
+        return cls._build("items", rows(), path, embedding_model, storage_options)
 
     @classmethod
     def from_csv(
@@ -239,6 +254,7 @@ class Catalog:
         mapping: Mapping[str, str] | None = None,
         embedding_model: str | Encoder | None = None,
         progress: bool = True,
+        storage_options: Options | None = None,
     ) -> Catalog:
         """Build from a UTF-8 CSV file with a header (tab-separated if its name ends in ``.tsv``).
 
@@ -258,7 +274,7 @@ class Catalog:
         InputError: ``mapping`` names something that is no field of Item.
         """
         rows = read_csv(Path(path), mapping, progress)
-        return cls._build(os.fspath(path), rows, to, embedding_model)
+        return cls._build(os.fspath(path), rows, to, embedding_model, storage_options)
 
     @classmethod
     def from_jsonl(
@@ -269,10 +285,11 @@ class Catalog:
         mapping: Mapping[str, str] | None = None,
         embedding_model: str | Encoder | None = None,
         progress: bool = True,
+        storage_options: Options | None = None,
     ) -> Catalog:
         """Build from a file with one JSON object on each line; otherwise like `from_csv`."""
         rows = read_jsonl(Path(path), mapping, progress)
-        return cls._build(os.fspath(path), rows, to, embedding_model)
+        return cls._build(os.fspath(path), rows, to, embedding_model, storage_options)
 
     @classmethod
     def from_parquet(
@@ -283,10 +300,11 @@ class Catalog:
         mapping: Mapping[str, str] | None = None,
         embedding_model: str | Encoder | None = None,
         progress: bool = True,
+        storage_options: Options | None = None,
     ) -> Catalog:
         """Build from a Parquet file; otherwise like `from_csv`."""
         rows = read_parquet(Path(path), mapping, progress)
-        return cls._build(os.fspath(path), rows, to, embedding_model)
+        return cls._build(os.fspath(path), rows, to, embedding_model, storage_options)
 
     @classmethod
     def from_products(
@@ -297,6 +315,7 @@ class Catalog:
         mapping: Mapping[str, str] | None = None,
         embedding_model: str | Encoder | None = None,
         progress: bool = True,
+        storage_options: Options | None = None,
     ) -> Catalog:
         """Build from a file of shop products, such as AmazonTitles: title and content.
 
@@ -334,8 +353,8 @@ class Catalog:
                 f"{file} has the ending {file.suffix!r}: use .json or .jsonl (an object on each "
                 "line), .csv or .tsv, each also with .gz, or .parquet"
             )
-        items = products.items(rows)
-        return cls._build(os.fspath(path), items, to, embedding_model, products.counts)
+        items, counts = products.items(rows), products.counts
+        return cls._build(os.fspath(path), items, to, embedding_model, storage_options, counts)
 
     @classmethod
     def _build(
@@ -344,17 +363,18 @@ class Catalog:
         rows: Iterable[Row],
         path: StrPath | None,
         embedding_model: str | Encoder | None,
+        storage_options: Options | None,
         counts: Mapping[str, int] | None = None,
     ) -> Catalog:
         embedding = None if embedding_model is None else Embedding(embedding_model)
         if embedding:
             embedding.load()  # before any work is done in vain
         temporary = tempfile.mkdtemp(prefix="llmrec-") if path is None else None
-        target = Path(os.path.abspath(path or Path(str(temporary), "items")))
+        to = path or Path(str(temporary), "items")
         try:
-            with whole_folder(target) as folder:
-                report = build(folder, source, rows, embedding, counts)
-            made = cls(target, embedding_model=embedding_model)
+            with storage_at(to, storage_options).replacing() as draft:
+                report = build(draft, source, rows, embedding, counts)
+            made = cls(to, embedding_model=embedding_model, storage_options=storage_options)
         except BaseException:
             if temporary:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -364,12 +384,37 @@ class Catalog:
             weakref.finalize(made, shutil.rmtree, temporary, ignore_errors=True)
         return made
 
-    def save(self, path: StrPath) -> None:
-        """Copy the catalogue to ``path``, whole or not at all. Raises CatalogError."""
-        target = Path(os.path.abspath(path))
-        if target != self.path:
-            with whole_folder(target) as folder:
-                shutil.copytree(self.path, folder, dirs_exist_ok=True)
+    def save(self, path: StrPath, *, storage_options: Options | None = None) -> None:
+        """Copy the catalogue to ``path``, whole or not at all.
+
+        Parameters
+        ----------
+        path: a folder, or a URI of object storage with its ``storage_options`` as for `open`.
+
+        Raises
+        ------
+        CatalogError: it cannot be written, or something else is there.
+        """
+        to = storage_at(path, storage_options)
+        if to.uri == self.uri:
+            return
+        if isinstance(self._place, Folder) and isinstance(to, Folder):
+            self._place.copy(to)
+            return
+
+        def read(table: Any, offsets: list[int]) -> Any:
+            with self._reading():
+                return table.take_offsets(offsets).to_arrow()
+
+        with to.replacing() as draft:
+            copy((self._table, self._passage_table), read, self._meta, draft)
+
+    @property
+    def path(self) -> Path:
+        """The folder that holds it. Raises CatalogError for one on object storage."""
+        if self._place.path is None:
+            raise CatalogError(f"the catalogue at {self.uri} is in no folder: it has a uri alone")
+        return self._place.path
 
     @property
     def fingerprint(self) -> str:
@@ -382,7 +427,7 @@ class Catalog:
         return self._embedding.name if self._embedding else None
 
     def __repr__(self) -> str:
-        return f"Catalog({str(self.path)!r}, {len(self):,} items)"
+        return f"Catalog({self.uri!r}, {len(self):,} items)"
 
     def __len__(self) -> int:
         return int(self._meta["rows"])
@@ -715,8 +760,10 @@ class Catalog:
     def _reading(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, RuntimeError, ValueError, KeyError) as e:
-            raise _damaged(self.path, e) from e
+        except LLMRecError:
+            raise
+        except _BROKEN as e:
+            raise self._place.damaged(e) from (e if isinstance(self._place, Folder) else None)
 
     def _take(self, rows: list[int]) -> list[dict[str, Any]]:
         columns = ["row", *self._whole]
@@ -737,8 +784,11 @@ class Catalog:
         return Item(**values)
 
     def _column(self, name: str) -> list[Any]:
+        def read() -> Any:
+            return self._table.search().select(["row", name]).limit(len(self)).to_arrow()
+
         with self._reading():
-            table = self._table.search().select(["row", name]).limit(len(self)).to_arrow()
+            table = self._place.kept(self._meta, name, read)
             return list(table.sort_by("row")[name].to_pylist())
 
     def _where(
@@ -887,27 +937,30 @@ def _sql(wish: Wish) -> str:
     return f"NOT {clause}" if wish.negative else clause
 
 
-def _damaged(path: Path, why: object) -> CatalogError:
-    short = " ".join(str(why).split())[:160]
-    return CatalogError(
-        f"the catalogue at {path} is damaged or was replaced ({short}): open it again or rebuild it"
-    )
+def _opened(place: Folder | Shared) -> tuple[dict[str, Any], Any, Any]:
+    """What is said of a catalogue, and its tables: all of one state, whoever replaces it now."""
+    for _ in range(_TRIES):
+        said, broken = place.said(), None
+        meta = _checked(json.loads(said))
+        try:
+            items, passages = place.tables(meta)
+            if items.count_rows() != meta["rows"]:
+                raise ValueError(f"it has {items.count_rows()} rows, not {meta['rows']}")
+            if passages is not None and passages.count_rows() != meta["passages"]:
+                raise ValueError("it lacks passages")
+        except _BROKEN as e:
+            broken = e
+        if (place.lasting and broken is None) or place.said() == said:
+            if broken is not None:
+                raise broken
+            return meta, items, passages
+    raise ValueError("it is replaced again and again")
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
-    restore(path)
-    file = path / "catalog.json"
-    if not file.is_file():
-        raise CatalogError(
-            f"there is no catalogue at {path}: give a folder that Catalog.from_csv, from_jsonl, "
-            "from_parquet or from_items has built"
-        )
-    try:
-        meta = dict(json.loads(file.read_text(encoding="utf-8")))
-        if meta["format"] not in (1, FORMAT):
-            raise ValueError(f"its format is {meta['format']!r}, this version reads 1 to {FORMAT}")
-        meta.setdefault("fields", FIELDS)
-        meta["rows"], meta["dropped"] = int(meta["rows"]), int(meta["dropped"])
-        return {"embedding_model": None, "fingerprint": "", **meta}
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise _damaged(path, e) from e
+def _checked(said: Any) -> dict[str, Any]:
+    meta = dict(said)
+    if meta["format"] not in (1, FORMAT):
+        raise ValueError(f"its format is {meta['format']!r}, this version reads 1 to {FORMAT}")
+    meta.setdefault("fields", FIELDS)
+    meta["rows"], meta["dropped"] = int(meta["rows"]), int(meta["dropped"])
+    return {"embedding_model": None, "fingerprint": "", **meta}

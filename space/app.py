@@ -320,7 +320,7 @@ def _server(address: str, model: str | None) -> LanguageModel:
 
 def _catalog(named: str | None) -> str | None:
     """The folder of the catalogue, which may have to be fetched."""
-    if named is None or Path(named).is_dir():
+    if named is None or "://" in named or Path(named).is_dir():
         return named
     here = Path(__file__).resolve().parent / named
     if here.is_dir():
