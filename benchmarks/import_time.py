@@ -60,7 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "bare_interpreter_median_ms": round(1000 * statistics.median(b for _, b in pairs), 1),
         "loads": loaded(args.statement),
     }
-    print(json.dumps(figures, indent=1))
+    print(f"{args.repeats} pairs of fresh interpreters\n\n| | ms |\n|---|---:|")
+    for name in ("median", "best", "worst"):
+        print(f"| `{args.statement}` over a bare interpreter, {name} | {figures[f'{name}_ms']} |")
+    print(f"| a bare interpreter, median | {figures['bare_interpreter_median_ms']} |")
+    print(f"\nIt loads: {', '.join(figures['loads'])}.")
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0

@@ -152,9 +152,7 @@ class Recommender:
     ) -> None:
         grounding = grounding or getattr(model, "grounding", "constrained")
         if grounding not in ("constrained", "choose", "match"):
-            raise InputError(
-                f"grounding is {grounding!r}: use 'constrained', 'choose' or 'match'"
-            )
+            raise InputError(f"grounding is {grounding!r}: use 'constrained', 'choose' or 'match'")
         if grounding == "constrained" and not hasattr(model, "prefill"):
             raise ModelError(
                 f"{model.name} does not give token probabilities, which constrained ranking needs: "

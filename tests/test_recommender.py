@@ -654,7 +654,8 @@ def test_unknown_ids_in_messages_and_preferences_are_refused(rec: Recommender) -
 
 
 def test_a_grounding_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(InputError, match="grounding is 'hope': use 'constrained', 'choose' or 'match'"):
+    said = "grounding is 'hope': use 'constrained', 'choose' or 'match'"
+    with pytest.raises(InputError, match=said):
         recommender(grounding="hope")
 
 
