@@ -48,6 +48,10 @@ _PerPrompt = _Rows | Sequence[_Rows | None] | None
 _ALL = 512
 # The bound of a pmi search is loose, so that it sees most of a catalogue anyway.
 _ALL_PMI = 32_768
+# How many tokens without a choice are fed before the path waits for its turn again: most paths turn
+# out to be unlikely within a few. Fewer take fewer tokens in all, and more forwards.
+_AHEAD = 3
+_TEXTS = 16_384  # that are encoded together
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +115,25 @@ def title_trie(
                 return trie
     numbers = range(len(titles)) if rows is None else rows
     kept = [(r, t) for r, t in zip(numbers, titles, strict=True) if t.strip()]
-    sequences = model.encode_many([title_entry(t, terminator) for _, t in kept])
-    trie = TitleTrie.build(sequences, [r for r, _ in kept], key)
+    tokens, offsets = _encoded(model, [title_entry(t, terminator) for _, t in kept])
+    trie = TitleTrie.from_arrays(tokens, offsets, [r for r, _ in kept], key)
     if path is not None:
         trie.save(path)
     return trie
+
+
+def _encoded(model: ScoringModel, texts: Sequence[str]) -> tuple[IntArray, _Rows]:
+    """All tokens one after the other, and where those of each text begin.
+
+    Some texts at a time: a million lists of numbers would take gigabytes.
+    """
+    sizes: list[int] = [0]
+    tokens: list[IntArray] = [_NO_LEAVES]
+    for at in range(0, len(texts), _TEXTS):
+        some = model.encode_many(texts[at : at + _TEXTS])
+        sizes += map(len, some)
+        tokens.append(np.fromiter(itertools.chain.from_iterable(some), dtype=np.int32))
+    return np.concatenate(tokens), np.cumsum(sizes, dtype=np.int64)
 
 
 def score_titles(
@@ -293,7 +311,7 @@ class _Measure:
                     f"the baseline has {len(baseline)} values for {trie.n_rows} rows: "
                     "take it from score_titles for all rows"
                 )
-            self.per_leaf = np.asarray(baseline, np.float64)[trie.rows[trie.row_ptr[:-1]]]
+            self.per_leaf = np.asarray(baseline, np.float64)[trie.first_rows]
 
     def usable(self, leaves: IntArray) -> npt.NDArray[np.bool_]:
         """Of which of the leaves a score can be had at all."""
@@ -448,12 +466,21 @@ def _whole_ranking(
 
 
 class _Siblings:
-    """The children of one node that still have to go on, best bound first."""
+    """The children of one node that still have to go on, best bound first.
 
-    __slots__ = ("at", "bounds", "child", "i", "logprobs", "tokens")
+    skip: how many tokens of the tail stand before the token; of an only child that is a leaf.
+    """
+
+    __slots__ = ("at", "bounds", "child", "i", "logprobs", "skip", "tokens")
 
     def __init__(
-        self, at: int, bounds: _Scores, logprobs: _Scores, tokens: IntArray, child: IntArray
+        self,
+        at: int,
+        bounds: _Scores,
+        logprobs: _Scores,
+        tokens: IntArray,
+        child: IntArray,
+        skip: int = 0,
     ) -> None:
         order = np.argsort(-bounds, kind="stable")
         self.at = at
@@ -461,19 +488,32 @@ class _Siblings:
         self.logprobs = logprobs[order]
         self.tokens = tokens[order]
         self.child = child[order]
+        self.skip = skip
         self.i = 0
 
 
+class _Way(NamedTuple):
+    """Tokens that follow each other without a choice, and what comes then.
+
+    tokens: where the way goes on (``edges``), all are fed; else the last one is only asked for.
+    child, skip: where the last token leads: a node, or ``~leaf`` and how much of its tail stands.
+    lo, hi: the range of leaves.
+    """
+
+    tokens: list[int]
+    child: int
+    skip: int
+    lo: int
+    hi: int
+    edges: Edges | None
+
+
 class _Path(NamedTuple):
-    """A path that was fed: what it asked for, and how to read the answer."""
+    """A way that was fed: what it asked for, and how to read the answer."""
 
     logprob: float
     last: int  # the forest's index of its last node
-    leaf: int  # where it ends, or -1
-    lo: int
-    hi: int
-    forced: int
-    edges: Edges | None
+    way: _Way
 
 
 class _Search:
@@ -516,23 +556,22 @@ class _Search:
                 self.frontier.clear()
                 break
             i = siblings.i
-            run, leaf, edges, lo, hi = self._forced(siblings.tokens[i], siblings.child[i])
-            fed = run if leaf < 0 else run[:-1]
+            way = self._forced(int(siblings.tokens[i]), int(siblings.child[i]), siblings.skip)
+            fed = way.tokens if way.edges is not None else way.tokens[:-1]
             if self.budget is not None and self.fed + len(tokens) + len(fed) > self.budget:
                 self.stopped_at = -bound
                 break
             first = len(tokens)
             tokens += fed
             parents += [siblings.at, *range(self.fed + first, self.fed + first + len(fed) - 1)]
-            wanted = np.array(run[1:], dtype=np.int32)
+            wanted = np.array(way.tokens[1:], dtype=np.int32)
             nodes.append(np.arange(first, first + len(wanted), dtype=np.int32))
             nexts.append(wanted)
-            if edges is not None:
-                nodes.append(np.full(len(edges.tokens), len(tokens) - 1, dtype=np.int32))
-                nexts.append(edges.tokens)
-            logprob = float(siblings.logprobs[i])
+            if way.edges is not None:
+                nodes.append(np.full(len(way.edges.tokens), len(tokens) - 1, dtype=np.int32))
+                nexts.append(way.edges.tokens)
             last = self.fed + len(tokens) - 1
-            self.paths.append(_Path(logprob, last, leaf, lo, hi, len(wanted), edges))
+            self.paths.append(_Path(float(siblings.logprobs[i]), last, way))
             siblings.i += 1
             if siblings.i < len(siblings.bounds):
                 self._push(siblings, heapq.heapreplace)
@@ -552,20 +591,22 @@ class _Search:
     def accept(self, values: FloatArray) -> None:
         """Take the log-probabilities that the last proposal asked for."""
         at = 0
-        for path in self.paths:
-            forced = values[at : at + path.forced].astype(np.float64)
-            at += path.forced
-            logprob = path.logprob + float(forced.sum())
+        for logprob, last, way in self.paths:
+            forced = len(way.tokens) - 1
+            logprob += float(values[at : at + forced].astype(np.float64).sum())
+            at += forced
             after: FloatArray | None = None
-            if path.edges is not None:
-                after = values[at : at + len(path.edges.tokens)]
+            if way.edges is not None:
+                after = values[at : at + len(way.edges.tokens)]
                 at += len(after)
             if not math.isfinite(logprob):
-                self.dropped += int(self.open.count(path.lo, path.hi))
-            elif path.edges is None or after is None:
-                self._finish(np.array([path.leaf]), np.array([logprob]))
+                self.dropped += int(self.open.count(way.lo, way.hi))
+            elif way.edges is not None and after is not None:
+                self._spread(way.edges, after, logprob, last)
+            elif way.child < 0 and way.skip == len(self.trie.tail(~way.child)):
+                self._finish(np.array([~way.child]), np.array([logprob]))
             else:
-                self._spread(path.edges, after, logprob, path.last)
+                self._go_on(way, logprob, last)
 
     def ranking(self) -> Ranking:
         """What was found, when ``propose`` has nothing more."""
@@ -592,17 +633,29 @@ class _Search:
         kept = self.open.count(edges.lo, edges.hi) > 0
         return Edges(*(part[kept] for part in edges))
 
-    def _forced(self, token: int, child: int) -> tuple[list[int], int, Edges | None, int, int]:
-        """The tokens from an edge to where there is a choice, or to the title's end."""
-        run = [int(token)]
-        node = int(child)
-        while node >= 0:
-            edges = self._open_edges(node)
+    def _forced(self, token: int, child: int, skip: int) -> _Way:
+        """From an edge to where there is a choice, to the title's end, or so far for now."""
+        run = [token]
+        while child >= 0 and len(run) <= _AHEAD:
+            edges = self._open_edges(child)
             if len(edges.tokens) > 1:
-                return run, -1, edges, int(edges.lo[0]), int(edges.hi[-1])
+                return _Way(run, child, 0, int(edges.lo[0]), int(edges.hi[-1]), edges)
             run.append(int(edges.tokens[0]))
-            node = int(edges.child[0])
-        return run + self.trie.tail(~node).tolist(), ~node, None, ~node, ~node + 1
+            child = int(edges.child[0])
+        if child >= 0:
+            return _Way(run, child, 0, int(self.trie.lo[child]), int(self.trie.hi[child]), None)
+        more = self.trie.tail(~child)[skip : skip + _AHEAD + 1 - len(run)].tolist()
+        return _Way(run + more, child, skip + len(more), ~child, ~child + 1, None)
+
+    def _go_on(self, way: _Way, logprob: float, at: int) -> None:
+        """Put a way that was not fed to its end back into the queue."""
+        ends = way.tokens[-1], way.child, way.lo, way.hi
+        last = Edges(*(np.array([value], dtype=np.int32) for value in ends))
+        logprobs = np.array([logprob])
+        bounds = self.measure.bound(logprobs, self.measure.over(self.best, last))
+        if bounds[0] >= self._threshold():
+            siblings = _Siblings(at, bounds, logprobs, last.tokens, last.child, way.skip)
+            self._push(siblings, heapq.heappush)
 
     def _spread(self, edges: Edges, values: FloatArray, logprob: float, at: int) -> None:
         logprobs = logprob + values.astype(np.float64)
@@ -610,8 +663,8 @@ class _Search:
         if bad.any():
             self.dropped += int(self.open.count(edges.lo[bad], edges.hi[bad]).sum())
         best = self.measure.over(self.best, edges)
-        leaf = ~np.minimum(edges.child, -1)
-        done = (edges.child < 0) & (self.trie.tail_ptr[leaf] == self.trie.tail_ptr[leaf + 1])
+        leaf = ~edges.child
+        done = self.trie.ends_at(leaf)
         ended = done & ~bad
         self._finish(leaf[ended], logprobs[ended])
         bounds = self.measure.bound(logprobs, best)
@@ -735,13 +788,7 @@ def _lines(token_bytes: tuple[bytes, ...]) -> _Lines:
 
 def _ends_early(trie: TitleTrie, ends: Sequence[int]) -> bool:
     """Whether a token that ends a turn stands anywhere but at the end of a title."""
-    sizes = np.diff(trie.tail_ptr)
-    leaf = ~np.minimum(trie.child, -1)
-    goes_on = (trie.child >= 0) | (sizes[leaf] > 0)
-    inner = np.ones(len(trie.tails), dtype=bool)
-    inner[trie.tail_ptr[1:][sizes > 0] - 1] = False
-    tokens = np.concatenate((trie.tok[goes_on], trie.tails[inner]))
-    return bool(np.isin(tokens, ends).any())
+    return bool(np.isin(trie.inner(), ends).any())
 
 
 class _At(NamedTuple):
@@ -767,7 +814,6 @@ class GroundedList:
     allowed: the rows that may be listed; None: all.
     max_entries: how many entries a text may have.
     max_new_tokens: as given to ``generate``: no entry is begun that might be cut off.
-    dropped: how many entries the model gave no probability, so that the text was ended instead.
     """
 
     def __init__(
@@ -785,13 +831,18 @@ class GroundedList:
             whole = [t for t in self.open.leaves if not {*trie.sequence(t)[:-1]} & {*self.ends}]
             self.open = trie.open(np.array(whole, dtype=np.int32))
         self.max_entries, self.max_new_tokens = max_entries, max_new_tokens
-        self.dropped = 0
+        self._dropped: Any = 0
         self._allowed = None if allowed is None else np.asarray(allowed)
         self._longest = int(trie.lengths[self.open.leaves].max(initial=0))
         self._bytes = tuple(model.token_bytes)
         self._lines = _lines(self._bytes)
         self._start: int | None = None
         self._seen: dict[tuple[int, ...], _At] = {}
+
+    @property
+    def dropped(self) -> int:
+        """How many entries the model gave no probability, so that the text was ended instead."""
+        return int(self._dropped)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """``scores`` [texts, vocabulary] with all but the permitted tokens at -inf.
@@ -804,18 +855,33 @@ class GroundedList:
         if self._start is None:
             self._start = input_ids.shape[1]
         out = torch.full_like(scores, -math.inf)
-        seen: dict[tuple[int, ...], _At] = {}
+        states: dict[tuple[int, ...], _At] = {}
+        kept: dict[_At, torch.Tensor] = {}
+        rows: list[_At] = []
+        possible = []
+        # Nothing but the ids is read back from the device, which goes on working meanwhile.
         for i, ids in enumerate(input_ids[:, self._start :].tolist()):
-            seen[tuple(ids)] = at = self._state(tuple(ids))
-            own = scores[i].float().nan_to_num(-math.inf, posinf=1e30)
-            allowed = self.permitted(at, len(ids))
-            kept = torch.from_numpy(allowed[allowed < len(own)]).to(own.device)
-            if len(kept) and torch.isfinite(own[kept]).any():
-                out[i, kept] = own[kept].to(out.dtype)
-            else:
-                out[i, self.fallback(at)] = 0.0
-        self._seen = seen
+            states[tuple(ids)] = at = self._state(tuple(ids))
+            rows.append(at)
+            if at not in kept:
+                allowed = self.permitted(at, len(ids))
+                kept[at] = torch.from_numpy(allowed[allowed < out.shape[1]]).to(out.device)
+            own = scores[i, kept[at]].float().nan_to_num(-math.inf, posinf=1e30)
+            out[i, kept[at]] = own.to(out.dtype)
+            possible.append(torch.isfinite(own).any())
+        self._seen = states
+        self._rescue(out, rows, torch.stack(possible))
         return out
+
+    def _rescue(self, out: torch.Tensor, rows: Sequence[_At], possible: torch.Tensor) -> None:
+        """Give texts that cannot go on what ``fallback`` says, and count what that drops."""
+        import torch
+
+        tokens = torch.tensor([self.fallback(at) for at in rows], device=out.device)[:, None]
+        written = out.gather(1, tokens)
+        out.scatter_(1, tokens, written.where(possible[:, None], torch.zeros_like(written)))
+        not_begun = torch.tensor([at.node == at.tail == 0 for at in rows], device=out.device)
+        self._dropped = self._dropped + (not_begun & ~possible).sum()
 
     def permitted(self, at: _At, written: int = 0) -> npt.NDArray[np.int64]:
         """The tokens that may follow, ascending."""
@@ -830,19 +896,24 @@ class GroundedList:
             return np.flatnonzero(flags)
         if at.node < 0:
             return self.trie.tail(~at.node)[at.tail : at.tail + 1].astype(np.int64)
-        edges = self.trie.edges(at.node)
+        return self._ways(at).tokens.astype(np.int64)
+
+    def _ways(self, at: _At) -> Edges:
+        """The open ways on from a node."""
+        edges = self.trie.edges(at.node or 0)
+        if self.open.running is None and not at.used:
+            return edges
         left = self.open.count(edges.lo, edges.hi)
         for leaf in at.used:
             left = left - ((edges.lo <= leaf) & (leaf < edges.hi))
-        return np.sort(edges.tokens[left > 0]).astype(np.int64)
+        return Edges(*(part[left > 0] for part in edges))
 
     def fallback(self, at: _At) -> int:
         """What follows where the model finds nothing permitted possible: still inside the mask.
 
         An entry that was not begun is dropped, and the text ends; one that was is written out.
         """
-        if at.node is None or at.over or (at.node == 0 and at.tail == 0):
-            self.dropped += at.node is not None
+        if at.node is None or at.over or at.node == at.tail == 0:
             return self.ends[0]
         return int(self.permitted(at)[0])
 
@@ -855,12 +926,15 @@ class GroundedList:
             if line == _MARK and self._room(at, 0):
                 return at._replace(node=0, tail=0)
             return at._replace(line=line, over=line < 0 or line == _MARK)
-        if token not in self.permitted(at):
-            return at._replace(over=True)
         if at.node < 0:
+            if token not in self.permitted(at):
+                return at._replace(over=True)
             return self._entered(at, ~at.node, at.tail + 1, token)
-        edges = self.trie.edges(at.node)
-        child = int(edges.child[np.flatnonzero(edges.tokens == token)[0]])
+        ways = self._ways(at)
+        i = int(np.searchsorted(ways.tokens, token))
+        if i == len(ways.tokens) or ways.tokens[i] != token:
+            return at._replace(over=True)
+        child = int(ways.child[i])
         if child >= 0:
             return at._replace(node=child)
         return self._entered(at, ~child, 0, token)

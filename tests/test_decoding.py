@@ -23,6 +23,7 @@ from llmrec.decoding import (
 )
 from llmrec.errors import InputError
 from llmrec.models.scripted import ScriptedModel
+from llmrec.trie import TitleTrie
 from llmrec.types import Message
 
 _words = st.lists(st.sampled_from(["the", "a", "heat", "star", "é", "2"]), min_size=1, max_size=3)
@@ -323,6 +324,17 @@ class Counting(ScriptedModel):
         return super().encode_many(texts)
 
 
+def test_titles_that_are_encoded_in_parts_make_the_same_trie() -> None:
+    model = ScriptedModel()
+    titles = [f"film {n}" if n % 9 else " " for n in range(20_000)]  # more than one part
+    trie = title_trie(model, titles)
+    rows = [n for n in range(20_000) if n % 9]
+    whole = TitleTrie.build(model.encode_many([f" film {n}\n" for n in rows]), rows)
+    assert trie.n_leaves == len(rows)
+    for name in ("ptr", "tok", "tails", "rows", "tail_size"):
+        assert np.array_equal(getattr(trie, name), getattr(whole, name))
+
+
 def test_a_cached_trie_is_read_and_a_damaged_one_built_anew(tmp_path: Path) -> None:
     model = Counting()
     titles = ["Heat", "Toy   Story", "Alien"]
@@ -503,6 +515,21 @@ def test_as_a_logits_processor_it_masks_whole_batches_and_fails_closed() -> None
     assert after("1. He", "\n- He", scores=infinite) == [{ord("a"), ord("r")}] * 2
     assert torch.isfinite(held(prompt, free)[:, 256]).all()
     assert not torch.isfinite(held(prompt, free)[:, 257:]).any()
+
+
+def test_each_text_that_cannot_go_on_is_dropped_once() -> None:
+    import torch
+
+    model = ScriptedModel()
+    held = GroundedList(model, title_trie(model, ["Heat", "Her"]))
+    held(torch.zeros((3, 2), dtype=torch.long), torch.zeros((3, 260)))
+    ids = torch.tensor([[0, 0, *model.encode(t)] for t in ("1.", "1.", "ab")])
+    scores = torch.zeros((3, 260))
+    scores[0] = torch.nan
+    out = held(ids, scores)
+    assert out.argmax(1).tolist()[:2] == [256, ord(" ")]
+    assert out.isfinite().sum(1).tolist()[:2] == [1, 1]
+    assert held.dropped == 1  # the second began its entry, the third has none
 
 
 def test_no_entry_is_begun_that_cannot_be_finished() -> None:
