@@ -3,6 +3,7 @@
 
 PY := .venv/bin/python
 KEY := $(shell cat setup.cfg pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+JOBS := 2
 READY_DEMO := .venv/.demo-$(KEY)
 READY_TEST := .venv/.test-$(KEY)
 READY_ALL := .venv/.all-$(KEY)
@@ -14,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 help:
 	@echo 'make demo      install and open the page at http://127.0.0.1:7860 (more: ARGS="--port 7861")'
-	@echo 'make test      install and run the tests (more: ARGS="-k titles -x")'
+	@echo 'make test      install and run the tests (more: ARGS="-k titles -x" JOBS=4)'
 	@echo 'make check     format, lint and types, then the tests'
 	@echo 'make test-all  the slow tests too'
 	@echo 'make bench     every measurement of benchmarks/'
@@ -25,7 +26,7 @@ demo: $(READY_DEMO)
 	$(PY) app.py $(ARGS)
 
 test: $(READY_TEST)
-	$(PY) -m pytest --cov --cov-fail-under=90 $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --cov --cov-fail-under=90 $(ARGS)
 
 test-all: $(READY_ALL)
 	$(PY) -m pytest -m "" --cov --cov-fail-under=90 $(ARGS)

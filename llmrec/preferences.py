@@ -409,7 +409,8 @@ class Understander:
         )
         loved = {*new.likes, *new.similar_to}
         f["dislikes"] = _join(
-            tuple(i for i in old["dislikes"] if i not in loved), tuple(new.dislikes)
+            tuple(i for i in old["dislikes"] if i not in loved),
+            tuple(i for i in new.dislikes if i not in new.likes),  # both are said: it is liked
         )
         f["seen"] = _join(old["seen"], tuple(i for i in new.seen if i not in opinions))
         f["similar_to"] = tuple(

@@ -133,7 +133,7 @@ def packed() -> bytes:
     ("name", "content", "key"),
     [
         ("a.exe", b"MZ", "suffix"),
-        ("a.csv.gz", gzip.compress(b"title\nHeat\n"), "suffix"),
+        ("a.csv.gz", gzip.compress(b"title\nHeat\n", mtime=0), "suffix"),
         ("a.pkl", pickle.dumps({"title": 1}), "suffix"),
         ("a.csv", pickle.dumps([{"title": "x" * 50, "n": i} for i in range(50)]), "binary"),
         ("a.csv", gzip.compress(b"0" * 10_000_000), "packed"),

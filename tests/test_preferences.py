@@ -522,3 +522,8 @@ def test_what_a_model_cannot_answer_is_left_to_the_rules(error: type[Exception])
     got = [u.preferences for u in asking(model).understand([long, short])]
     assert slots(got[0]) == {"genres": ["Comedy"], "similar_to": ["nine-queens"]}
     assert slots(got[1]) == {"genres": ["Drama"], "seen": ["nine-queens"]}
+
+
+def test_what_one_message_likes_and_refuses_is_liked() -> None:
+    got = rules().understand([said("The Matrix", (), "no The Matrix loved The Matrix")])[0]
+    assert (got.preferences.likes, got.preferences.dislikes) == (("matrix",), ())

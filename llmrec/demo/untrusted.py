@@ -392,7 +392,14 @@ def _decoded(data: bytes, limits: Limits) -> str:
 
 
 def _csv_rows(text: str, writer: _Writer) -> _Rows:
-    csv.field_size_limit(1 << 20)
+    before = csv.field_size_limit(1 << 20)
+    try:
+        yield from _csv_lines(text, writer)
+    finally:
+        csv.field_size_limit(before)  # it holds for the whole process
+
+
+def _csv_lines(text: str, writer: _Writer) -> _Rows:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text[:_HEAD]))
     try:
         header = next(filter(any, reader), [])
