@@ -41,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--say", help="the message; an example of the page without it")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--width", type=int, default=1280)
-    parser.add_argument("--height", type=int, default=990)
+    parser.add_argument("--height", type=int, default=1060)
     parser.add_argument(
         "--all",
         type=Path,
