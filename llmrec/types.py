@@ -141,6 +141,11 @@ class Item(_Value):
         names = self.titles.get(language)
         return names[0] if names else self.title
 
+    def label_in(self, language: str) -> str:
+        """``label`` with the name used in ``language``."""
+        title = self.title_in(language)
+        return f"{title} ({self.year})" if self.year else title
+
     def description_in(self, language: str) -> str:
         """The description in ``language``, else the general one, else any."""
         other = next(filter(None, self.descriptions.values()), "")

@@ -404,7 +404,7 @@ def reply_text(
     if again:
         parts.append(t["again"])
     n = len(recommendations)
-    named = _joined([_dated(r.item, language) for r in recommendations], t["and"])
+    named = _joined([r.item.label_in(language) for r in recommendations], t["and"])
     parts.append(t["found_one" if n == 1 else "found"].format(named))
     if asked and not (relaxed or unchecked) and n < wanted:
         parts.append(t["few_one"] if n == 1 else t["few"].format(n))
@@ -414,11 +414,6 @@ def reply_text(
     if not (understood or searched or preferences.similar_to or preferences.likes):
         parts.append(t["open"])
     return " ".join(parts)
-
-
-def _dated(item: Item, language: str) -> str:
-    title = item.title_in(language)
-    return f"{title} ({item.year})" if item.year else title
 
 
 def _unchecked(wishes: Sequence[Wish], language: str, things: Things) -> str:

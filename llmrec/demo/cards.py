@@ -320,10 +320,10 @@ def _sources(answer: Answer, ui: str) -> str:
     if answer.refused or not answer.sources:
         return ""
     names = "".join(
-        f'<li lang="{answer.language}"><details><summary>{escape(_name(s.item, answer.language))}</summary>'
+        f'<li lang="{answer.language}"><details><summary>{escape(s.item.label_in(answer.language))}</summary>'
         f"{''.join(f'<q>{escape(p.text)}</q>' for p in s.passages)}</details></li>"
         if s.passages
-        else f'<li lang="{answer.language}">{escape(_name(s.item, answer.language))}</li>'
+        else f'<li lang="{answer.language}">{escape(s.item.label_in(answer.language))}</li>'
         for s in answer.sources[:MAX_SOURCES]
     )
     return (
@@ -380,11 +380,6 @@ def _link(turn: Turn, ui: str) -> str:
         f'<span class="lr-copied" role="status" data-done="{escape(say(ui, "copied"))}" '
         f'data-failed="{escape(say(ui, "not_copied"))}"></span>'
     )
-
-
-def _name(item: Item, language: str) -> str:
-    title = item.title_in(language)
-    return f"{title} ({item.year})" if item.year else title
 
 
 def _count(n: int, language: str) -> str:

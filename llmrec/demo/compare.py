@@ -717,7 +717,7 @@ def _differences(round_: Round, ui: str) -> str:
 
     def names(items: Sequence[Recommendation]) -> str:
         listed = "".join(
-            f'<li lang="{language}">{escape(_title(r.item, language))}</li>' for r in items
+            f'<li lang="{language}">{escape(r.item.label_in(language))}</li>' for r in items
         )
         return f"<ul>{listed}</ul>" if listed else f"<p>{escape(_say(ui, 'none'))}</p>"
 
@@ -733,7 +733,7 @@ def _differences(round_: Round, ui: str) -> str:
         )
     )  # fmt: skip
     rows = "".join(
-        f'<tr><th scope="row" lang="{language}">{escape(_title(x.item, language))}</th>'
+        f'<tr><th scope="row" lang="{language}">{escape(x.item.label_in(language))}</th>'
         f"<td>{x.rank}</td><td>{y.rank}</td><td>{escape(_moved(x.rank - y.rank, ui))}</td></tr>"
         for x, y in found.shared
     )
@@ -744,11 +744,6 @@ def _differences(round_: Round, ui: str) -> str:
         f"<span>{escape(counts)}</span></h4>"
         f'<div class="lr-only">{out}</div>{table}</div>'
     )
-
-
-def _title(item: Item, language: str) -> str:
-    title = item.title_in(language)
-    return f"{title} ({item.year})" if item.year else title
 
 
 def _moved(n: int, ui: str) -> str:

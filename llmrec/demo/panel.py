@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from llmrec.demo.texts import say
-from llmrec.types import Item, Preferences
+from llmrec.types import Preferences
 from llmrec.wishes import Things, Wish, things_of
 from llmrec.wording import display_name
 
@@ -137,7 +137,7 @@ class Choices:
         if control.kind == "person":
             first = dict.fromkeys(more)
             return [(p, p) for p in (*first, *always)]
-        items = {v: _dated(self._get(v), language) for v in more if self._known(v)}
+        items = {v: self._get(v).label_in(language) for v in more if self._known(v)}
         return [(name, value) for value, name in (items | always).items()]
 
     def holds(self, control: Control, values: Sequence[str]) -> bool:
@@ -155,7 +155,7 @@ class Choices:
             elif control.kind == "person":
                 made = {p: p for p in self._people}
             else:
-                made = {i.id: _dated(i, language) for i in self.popular}
+                made = {i.id: i.label_in(language) for i in self.popular}
             self._made[key] = made
         return self._made[key]
 
@@ -320,8 +320,3 @@ def _check(p: Preferences, language: str) -> None:
         if both := sorted(wanted & {*getattr(p, f"{name}_out")}):
             named = display_name(kind, both[0], language) if kind else both[0]
             raise PanelError("error_both", value=named)
-
-
-def _dated(item: Item, language: str) -> str:
-    title = item.title_in(language)
-    return f"{title} ({item.year})" if item.year else title
