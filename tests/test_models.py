@@ -556,6 +556,16 @@ def test_an_entry_is_encoded_as_it_stands_in_a_text(metaspace: bool) -> None:
     assert model.encode_many([]) == []
 
 
+def test_padding_and_truncation_of_others_leave_entries_alone() -> None:
+    model = LocalModel(tiny.network("llama"), tiny.tokenizer())
+    titles = [" Heat\n", " The Good, the Bad and the Ugly\n", " Her\n", " Toy Story 2\n"]
+    whole = [model.encode(title) for title in titles]
+    assert [model.tokenizer(t, add_special_tokens=False)["input_ids"] for t in titles] == whole
+    model.tokenizer.pad_token = model.tokenizer.eos_token
+    model.tokenizer(titles, padding="max_length", truncation=True, max_length=4)
+    assert model.encode_many(titles) == whole
+
+
 def test_token_bytes_spell_the_text() -> None:
     model = local("llama")
     text = "Amélie • 千と千尋\n1. Heat"

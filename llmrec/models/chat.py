@@ -93,7 +93,13 @@ class ChatTokenizer:
     def _plain_ids(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
             return []
-        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        usual = texts if backend is None else texts[:1]
+        ids: list[list[int]] = self.tokenizer(list(usual), add_special_tokens=False)["input_ids"]
+        if backend is not None:
+            # That call has set padding and truncation off; without offsets, the rest takes half.
+            rest = backend.encode_batch_fast(list(texts[1:]), add_special_tokens=False)
+            ids += [encoding.ids for encoding in rest]
         return ids
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
