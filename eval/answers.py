@@ -14,8 +14,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from llmrec.errors import LLMRecError
 from llmrec.evaluation.answers import AnswerOptions, run
+from llmrec.options import script
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -27,17 +27,11 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@script("answers", "the same command goes on")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when done, 1 if it cannot be done, 130 if it was interrupted."""
     args = make_parser().parse_args(argv)
-    try:
-        folder = run(AnswerOptions.from_flags(vars(args)))
-    except LLMRecError as e:
-        print(f"answers: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("answers: interrupted; the same command goes on", file=sys.stderr)
-        return 130
+    folder = run(AnswerOptions.from_flags(vars(args)))
     print((folder / "report.md").read_text(encoding="utf-8"))
     return 0
 

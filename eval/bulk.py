@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from llmrec.bulk import BulkOptions, BulkReport, run, run_processes, run_ray
-from llmrec.errors import LLMRecError
+from llmrec.options import script
 
 OWN = ("processes", "ray")
 
@@ -39,18 +39,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@script("bulk", "the same command goes on where it was")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when done, 1 if it cannot be done, 130 if it was interrupted."""
     args = make_parser().parse_args(argv)
     flags = {name: value for name, value in vars(args).items() if name not in OWN}
-    try:
-        print(spread(BulkOptions.from_flags(flags), args.processes, args.ray))
-    except LLMRecError as e:
-        print(f"bulk: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("bulk: interrupted; the same command goes on where it was", file=sys.stderr)
-        return 130
+    print(spread(BulkOptions.from_flags(flags), args.processes, args.ray))
     return 0
 
 

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmrec.errors import LLMRecError
 from llmrec.evaluation.comparing import compare, save
+from llmrec.options import script
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -33,24 +33,21 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@script("compare")
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare and print; 0 when done, 1 if the runs cannot be compared."""
     args = make_parser().parse_args(argv)
-    try:
-        found = compare(
-            args.runs,
-            metrics=args.metric,
-            targets=args.targets,
-            baselines=args.baselines,
-            common=args.common,
-            all_pairs=args.all_pairs,
-        )
-        print(found.markdown())
-        if args.out:
-            print(f"\nwritten: {', '.join(str(f) for f in save(found, args.out))}")
-    except LLMRecError as e:
-        print(f"compare: {e}", file=sys.stderr)
-        return 1
+    found = compare(
+        args.runs,
+        metrics=args.metric,
+        targets=args.targets,
+        baselines=args.baselines,
+        common=args.common,
+        all_pairs=args.all_pairs,
+    )
+    print(found.markdown())
+    if args.out:
+        print(f"\nwritten: {', '.join(str(f) for f in save(found, args.out))}")
     return 0
 
 

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmrec.catalog import Catalog
-from llmrec.errors import InputError, LLMRecError
+from llmrec.errors import InputError
 from llmrec.evaluation.questions import questions_of, write_questions
 from llmrec.folders import public_name
+from llmrec.options import script
 from llmrec.types import LANGUAGES
 
 READERS = {
@@ -57,22 +58,19 @@ def open_catalog(name: str, pairs: Sequence[str] = ()) -> Catalog:
     return READERS[path.suffix](path, mapping=mapping or None)
 
 
+@script("questions")
 def main(argv: Sequence[str] | None = None) -> int:
     """Generate and write; 0 when done, 1 if it cannot be done."""
     args = make_parser().parse_args(argv)
-    try:
-        catalog = open_catalog(args.catalog, args.map)
-        made = questions_of(catalog, args.n, args.seed, args.languages, say=_say)
-        about = {
-            "catalogue": f"`{public_name(args.catalog)}`, {len(catalog):,} items, fingerprint "
-            f"`{catalog.fingerprint[:16]}`",
-            "seed": str(args.seed),
-            "license": "that of the catalogue",
-        }
-        write_questions(made, args.out, about)
-    except LLMRecError as e:
-        print(f"questions: {e}", file=sys.stderr)
-        return 1
+    catalog = open_catalog(args.catalog, args.map)
+    made = questions_of(catalog, args.n, args.seed, args.languages, say=_say)
+    about = {
+        "catalogue": f"`{public_name(args.catalog)}`, {len(catalog):,} items, fingerprint "
+        f"`{catalog.fingerprint[:16]}`",
+        "seed": str(args.seed),
+        "license": "that of the catalogue",
+    }
+    write_questions(made, args.out, about)
     print(f"{args.out}: {len(made):,} questions; README.md says how many of which kind")
     return 0
 

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from llmrec.catalog import Catalog
-from llmrec.errors import InputError, LLMRecError
+from llmrec.errors import InputError
 from llmrec.lexicon import Lexicon
 from llmrec.metrics.calibration import ece
 from llmrec.metrics.significance import wilson
+from llmrec.options import script
 from llmrec.routing import ROUTES, Classifier, Route, Router, Turn
 from llmrec.types import LANGUAGES
 
@@ -161,24 +162,21 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@script("routing")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when done, 1 if it cannot be done."""
     args = make_parser().parse_args(argv)
-    try:
-        cases = read_cases(args.messages, args.part)
-        classifier = Classifier.load(args.router) if args.router else None
-        router = Router(classifier=classifier)
-        if args.model:
-            from llmrec.models.local import LocalModel
+    cases = read_cases(args.messages, args.part)
+    classifier = Classifier.load(args.router) if args.router else None
+    router = Router(classifier=classifier)
+    if args.model:
+        from llmrec.models.local import LocalModel
 
-            model = LocalModel.from_pretrained(args.model)
-            router = Router(model, lead="model", classifier=classifier)
-        catalog = Catalog.embedded()
-        lexicon = Lexicon(iter(catalog), this_year=THIS_YEAR)
-        routes = route_cases(router, lexicon, catalog.ids, cases)
-    except LLMRecError as e:
-        print(f"routing: {e}", file=sys.stderr)
-        return 1
+        model = LocalModel.from_pretrained(args.model)
+        router = Router(model, lead="model", classifier=classifier)
+    catalog = Catalog.embedded()
+    lexicon = Lexicon(iter(catalog), this_year=THIS_YEAR)
+    routes = route_cases(router, lexicon, catalog.ids, cases)
     figures = measure(cases, routes)
     show(figures)
     wrong = [(c, r) for c, r in zip(cases, routes, strict=True) if c.route != r.kind]

@@ -1,22 +1,52 @@
-"""Options hides how the options of a script are said: one dataclass is flags, YAML and checks."""
+"""Options and script hide how scripts are asked and how they end.
+
+One dataclass is flags, YAML and checks; what cannot be done is one sentence and an exit status.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
-from llmrec.errors import InputError
+from llmrec.errors import InputError, LLMRecError
 
-__all__ = ["Options", "option"]
+__all__ = ["Options", "option", "script"]
 
 _KINDS = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 _T = TypeVar("_T", bound="Options")
+_Main = TypeVar("_Main", bound=Callable[..., int])
+
+
+def script(name: str, interrupted: str = "") -> Callable[[_Main], _Main]:
+    """A decorator of ``main``: an LLMRecError becomes a sentence on stderr, and its status is 1.
+
+    An interrupt ends it with 130; ``interrupted`` says what is left to the one who did.
+    """
+    stopped = "; ".join(filter(None, ("interrupted", interrupted)))
+
+    def ending(main: _Main) -> _Main:
+        @functools.wraps(main)
+        def run(*args: Any, **options: Any) -> int:
+            try:
+                return main(*args, **options)
+            except LLMRecError as e:
+                print(f"{name}: {e}", file=sys.stderr)
+                return 1
+            except KeyboardInterrupt:
+                print(f"{name}: {stopped}", file=sys.stderr)
+                return 130
+
+        return run  # type: ignore[return-value]
+
+    return ending
 
 
 def option(default: Any, said: str, *choices: str) -> Any:

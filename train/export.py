@@ -20,8 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmrec.errors import InputError, LLMRecError
+from llmrec.errors import InputError
 from llmrec.hub import push_folder, ready_to_push
+from llmrec.options import script
 from llmrec.training.exporting import ExportOptions, export
 
 
@@ -69,24 +70,21 @@ def create_in_ollama(name: str, out: Path) -> int:
     return subprocess.run(command).returncode  # noqa: S603
 
 
+@script("export")
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run; 0 when done."""
+    """Run; 0 when done, 1 if it cannot be done."""
     flags = vars(make_parser().parse_args(argv))
     out, ollama = flags.pop("out"), flags.pop("ollama")
     repo, private = flags.pop("push_to_hub"), flags.pop("private")
     flags["gguf"] = tuple(flags["gguf"])
-    try:
-        options = ExportOptions(**flags)
-        if ollama and not options.gguf:
-            raise InputError("ollama needs a GGUF file: ask for one, as in --gguf q8_0")
-        if repo:
-            ready_to_push(repo)
-        print(report(export(options, out)))
-        if repo:
-            print(push_folder(out, repo, private=private or None))
-    except LLMRecError as e:
-        print(f"export: {e}", file=sys.stderr)
-        return 1
+    options = ExportOptions(**flags)
+    if ollama and not options.gguf:
+        raise InputError("ollama needs a GGUF file: ask for one, as in --gguf q8_0")
+    if repo:
+        ready_to_push(repo)
+    print(report(export(options, out)))
+    if repo:
+        print(push_folder(out, repo, private=private or None))
     return create_in_ollama(ollama, out) if ollama else 0
 
 

@@ -26,9 +26,10 @@ import numpy as np
 import numpy.typing as npt
 
 from llmrec.catalog import Catalog
-from llmrec.errors import InputError, LLMRecError
+from llmrec.errors import InputError
 from llmrec.languages import BUCKETS, FILE, buckets, tokens
 from llmrec.lexicon import terms
+from llmrec.options import script
 from llmrec.titles import fold
 from llmrec.types import LANGUAGES, Item
 
@@ -357,17 +358,11 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@script("languages", "nothing was written")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when done, 1 if it cannot be done, 130 if it was interrupted."""
     args = make_parser().parse_args(argv)
-    try:
-        save(*learn(read_texts(args.messages), args.errors), args.out)
-    except LLMRecError as e:
-        print(f"languages: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("languages: interrupted; nothing was written", file=sys.stderr)
-        return 130
+    save(*learn(read_texts(args.messages), args.errors), args.out)
     print(f"{args.out / FILE}")
     return 0
 

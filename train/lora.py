@@ -26,12 +26,13 @@ import numpy as np
 
 from llmrec.catalog import Catalog
 from llmrec.datasets.folder import META, Folder
-from llmrec.errors import InputError, LLMRecError
+from llmrec.errors import InputError
 from llmrec.evaluation.systems import ModelSystem
 from llmrec.hub import push_folder, ready_to_push
 from llmrec.metrics.ranking import padded, scores
 from llmrec.metrics.significance import ratio_interval
 from llmrec.models.local import LocalModel
+from llmrec.options import script
 from llmrec.training.examples import Row, make_rows
 from llmrec.training.options import TuningOptions
 from llmrec.training.preparing import estimate, is_first, prepare, processes, steps_of
@@ -206,19 +207,11 @@ def run(options: TuningOptions) -> None:
         print(push_folder(options.out, options.push_to_hub, private=private, ignore=left))
 
 
+@script("lora", "the same command goes on from the last checkpoint")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when done, 1 if it cannot be done, 130 if it was interrupted."""
     args = make_parser().parse_args(argv)
-    try:
-        run(TuningOptions.from_flags(vars(args)))
-    except LLMRecError as e:
-        print(f"lora: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(
-            "lora: interrupted; the same command goes on from the last checkpoint", file=sys.stderr
-        )
-        return 130
+    run(TuningOptions.from_flags(vars(args)))
     return 0
 
 

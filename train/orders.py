@@ -26,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from llmrec.catalog import Catalog
-from llmrec.errors import InputError, LLMRecError
+from llmrec.errors import InputError
 from llmrec.folders import replacing
+from llmrec.options import script
 from llmrec.orders import (
     BUCKETS,
     FILE,
@@ -227,18 +228,15 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@script("orders")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when done, 1 if it cannot be done."""
     args = make_parser().parse_args(argv)
-    try:
-        rows = [r for r in read_rows(args.rows) if r.part == "train"]
-        films = film_sentences(args.films, FILMS)
-        lesson = make_lesson(rows, [*(s for _, s in catalogue_sentences()), *films])
-        scores = lesson.cross_validate()
-        save(lesson.learn(), args.out)
-    except LLMRecError as e:
-        print(f"orders: {e}", file=sys.stderr)
-        return 1
+    rows = [r for r in read_rows(args.rows) if r.part == "train"]
+    films = film_sentences(args.films, FILMS)
+    lesson = make_lesson(rows, [*(s for _, s in catalogue_sentences()), *films])
+    scores = lesson.cross_validate()
+    save(lesson.learn(), args.out)
     print("held out, without the rules:")
     print("\n".join(told(rows, scores)))
     lost = scores[len(rows) :] > CERTAIN

@@ -25,8 +25,9 @@ from llmrec.datasets import FORMATS, Source, load
 from llmrec.datasets.facts import Facts, WithFacts
 from llmrec.datasets.folder import Folder, write
 from llmrec.datasets.rows import FILE_FORMATS, TABLES
-from llmrec.errors import InputError, LLMRecError
+from llmrec.errors import InputError
 from llmrec.hub import push_folder, ready_to_push
+from llmrec.options import script
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -150,17 +151,11 @@ def run(args: argparse.Namespace) -> None:
         print(f"next: python train/lora.py --config embedded --data {args.out} --out runs/NAME")
 
 
+@script("prepare", "the same command goes on from here")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when done, 1 if it cannot be done, 130 if it was interrupted."""
     args = make_parser().parse_args(argv)
-    try:
-        run(args)
-    except LLMRecError as e:
-        print(f"prepare: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("prepare: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    run(args)
     return 0
 
 

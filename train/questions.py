@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmrec.catalog import Catalog
-from llmrec.errors import InputError, LLMRecError
+from llmrec.errors import InputError
 from llmrec.evaluation.asking.words import (
     Noun,
     countries,
@@ -37,6 +37,7 @@ from llmrec.evaluation.asking.words import (
 )
 from llmrec.folders import write_whole
 from llmrec.lexicon import Lexicon
+from llmrec.options import script
 from llmrec.questions import FILE, HEADS, STEM, TOPICS, features
 from llmrec.softmax import Softmax, written_heads
 from llmrec.titles import fold
@@ -386,35 +387,29 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@script("questions", "nothing was written")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when done, 1 if it cannot be done, 130 if it was interrupted."""
     args = make_parser().parse_args(argv)
-    try:
-        items = list(Catalog.embedded())
-        wordings = read_all(args.wordings)
-        examples = make_examples(wordings, MESSAGES, items)
-        table = make_table(examples, items)
-        shares: dict[str, dict[str, float]] = {}
-        temperature = 1.0
-        if not args.quick:
-            shares, temperature = cross_validate(table, examples, args.errors)
-        heads = learn(table, np.ones(len(examples), dtype=bool))
-        for head in heads.values():
-            head.temperature = temperature
-        labels = sorted(set(table.labels))
-        facts = {
-            "labels": labels,
-            "stems": stems(wordings.values()),
-            "examples": len(examples),
-            "held_out_accuracy": shares,
-        }
-        write_whole(args.out / FILE, written_heads(heads, facts))
-    except LLMRecError as e:
-        print(f"questions: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("questions: interrupted; nothing was written", file=sys.stderr)
-        return 130
+    items = list(Catalog.embedded())
+    wordings = read_all(args.wordings)
+    examples = make_examples(wordings, MESSAGES, items)
+    table = make_table(examples, items)
+    shares: dict[str, dict[str, float]] = {}
+    temperature = 1.0
+    if not args.quick:
+        shares, temperature = cross_validate(table, examples, args.errors)
+    heads = learn(table, np.ones(len(examples), dtype=bool))
+    for head in heads.values():
+        head.temperature = temperature
+    labels = sorted(set(table.labels))
+    facts = {
+        "labels": labels,
+        "stems": stems(wordings.values()),
+        "examples": len(examples),
+        "held_out_accuracy": shares,
+    }
+    write_whole(args.out / FILE, written_heads(heads, facts))
     print(f"{args.out / FILE}: learned from {len(examples):,} examples, {len(labels)} labels")
     for file, share in shares.items():
         print(f"  {file:16s}  " + "  ".join(f"{k} {v:.3f}" for k, v in share.items()))

@@ -17,8 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmrec.errors import InputError, LLMRecError
+from llmrec.errors import InputError
 from llmrec.hub import push_folder, ready_to_push
+from llmrec.options import script
 from llmrec.training.ranking import RankerOptions, learn, save
 
 
@@ -62,17 +63,11 @@ def run(options: RankerOptions) -> None:
         print(push_folder(options.out, options.push_to_hub, private=private, ignore=left))
 
 
+@script("ranker", "nothing was written")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when done, 1 if it cannot be done, 130 if it was interrupted."""
     args = make_parser().parse_args(argv)
-    try:
-        run(RankerOptions.from_flags(vars(args)))
-    except LLMRecError as e:
-        print(f"ranker: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("ranker: interrupted; nothing was written", file=sys.stderr)
-        return 130
+    run(RankerOptions.from_flags(vars(args)))
     return 0
 
 

@@ -28,9 +28,10 @@ import numpy as np
 import numpy.typing as npt
 
 from llmrec.catalog import Catalog
-from llmrec.errors import InputError, LLMRecError
+from llmrec.errors import InputError
 from llmrec.folders import write_whole
 from llmrec.lexicon import Lexicon, Marked, Span
+from llmrec.options import script
 from llmrec.routing import FILE, ROUTES, Turn, features
 from llmrec.softmax import Softmax, written_heads
 from llmrec.titles import fold
@@ -297,18 +298,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@script("router", "nothing was written")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when done, 1 if it cannot be done, 130 if it was interrupted."""
     args = make_parser().parse_args(argv)
-    try:
-        classifier, facts = learn(read_examples(args.messages), args.errors)
-        save(classifier, facts, args.out)
-    except LLMRecError as e:
-        print(f"router: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("router: interrupted; nothing was written", file=sys.stderr)
-        return 130
+    classifier, facts = learn(read_examples(args.messages), args.errors)
+    save(classifier, facts, args.out)
     print(f"{args.out}: learned from {facts['messages']:,} messages and {facts['wishes']:,} wishes")
     print(f"temperature {classifier.temperature}; accuracy on held-out groups:")
     for language, table in facts["held_out_accuracy"].items():

@@ -15,8 +15,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmrec.errors import InputError, LLMRecError
+from llmrec.errors import InputError
 from llmrec.hub import push_folder
+from llmrec.options import script
 
 HERE = Path(__file__).resolve().parent
 PAGE = ("app.py", "requirements.txt")
@@ -70,20 +71,17 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@script("push")
 def main(argv: Sequence[str] | None = None) -> int:
     """Push; 0 when done, 1 at the first Space that cannot be pushed."""
     args = make_parser().parse_args(argv)
-    try:
-        for name, repo_id in chosen(args.to):
-            with tempfile.TemporaryDirectory() as made:
-                folder = Path(made) / name
-                folder.mkdir()
-                assemble(name, repo_id, folder, args.install)
-                private = True if args.private else None
-                print(push_folder(folder, repo_id, kind="space", private=private, progress=False))
-    except LLMRecError as e:
-        print(f"push: {e}", file=sys.stderr)
-        return 1
+    for name, repo_id in chosen(args.to):
+        with tempfile.TemporaryDirectory() as made:
+            folder = Path(made) / name
+            folder.mkdir()
+            assemble(name, repo_id, folder, args.install)
+            private = True if args.private else None
+            print(push_folder(folder, repo_id, kind="space", private=private, progress=False))
     return 0
 
 
