@@ -74,12 +74,14 @@ class Growth(NamedTuple):
         prompt (counted over all calls), or -1 for the prompt's end.
     nodes, nexts: int32 [m], the log-probabilities wanted: of token ``nexts[j]`` right after the
         node ``nodes[j]``, which counts the nodes of this growth from 0.
+    kept: whether more may hang on these nodes later; else they are not counted.
     """
 
     tokens: IntArray
     parents: IntArray
     nodes: IntArray
     nexts: IntArray
+    kept: bool = True
 
 
 _EMPTY = np.zeros(0, dtype=np.int32)
@@ -96,22 +98,22 @@ class Forest(Protocol):
 
     @property
     def room(self) -> int:
-        """How many nodes a prompt should be given in one call, for the sake of memory."""
+        """How many nodes a prompt should be given in one call, whatever the others are given."""
         ...
 
     def extend(self, growths: Sequence[Growth]) -> list[FloatArray]:
-        """Add nodes to each prompt's tree, in one forward; float32 [m] for each, as it asked."""
-        ...
+        """Add nodes to each prompt's tree, in few forwards; float32 [m] for each, as it asked.
 
-    def score(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> list[FloatArray]:
-        """The log-probability of each node's token after its path, float32 [n] for each prompt.
-
-        The nodes are not kept: parents count the nodes of this call.
+        Where it raises, the trees are as they were.
         """
         ...
 
     def keep(self, prompts: Sequence[int]) -> None:
         """Go on with some of the prompts only: their places now, in the order they shall have."""
+        ...
+
+    def join(self, other: Any) -> None:
+        """Go on with the prompts of another forest of this model as well; they come last."""
         ...
 
 

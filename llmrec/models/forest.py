@@ -1,19 +1,21 @@
 """Runner and its forests hide how a transformers model is run: caches, masks, trees and the lock.
 
 Prompts are run once. What hangs on them rides in one row of the forward pass for each prompt,
-under a mask that shows every token its own path only, with its own positions (tree attention). A
-model that does not take such masks is found out by a probe, and runs each path on a copy of the
-prompt's cache, or without any cache.
+under a mask that shows every token its own path only, with its own positions (tree attention).
+Rows come and go, and what grows by much and by little is not run together, so that no forward is
+mostly padding. A model that does not take such masks is found out by a probe, and runs each path
+on a copy of the prompt's cache, or without any cache.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +31,13 @@ __all__ = ["PathForest", "Run", "Runner", "TreeForest"]
 
 _WORTH = 8  # a shorter common beginning is not worth looking after
 _LOGITS = 2**26  # how many of them one forward of a forest may make
+_ROOM = 256  # more nodes in a forward are not quicker
+# How many tokens take as long as it takes to run a model at all: measured with the embedded one on
+# one core. Anything but a CPU needs more before it is busy; how many was not measured.
+_FORWARD, _FORWARD_ELSEWHERE = 16, 1024
+_NONE = np.zeros(0, dtype=np.int32)
+_NO_VALUES = np.zeros(0, dtype=np.float32)
+_Known = tuple[int, Layers]  # how many tokens of a prompt were run, and their keys and values
 
 
 @dataclass
@@ -125,10 +134,7 @@ class Runner:
                 if len(ids) > 1:
                     raise ModelError(f"this model runs one prompt at a time, not {len(ids)}")
                 return self._start_alone(ids[0])
-            shared = _common(ids)
-            if len(ids) > 1 and shared >= _WORTH:
-                self._start_together([ids[0][:shared]])
-            return self._start_together(ids)
+            return self._start_together(ids, self._known(ids))
 
     def forget(self, prefix: Sequence[int] = ()) -> None:
         """Forget former prompts but ``prefix``, which is run once for all calls that name it.
@@ -141,7 +147,7 @@ class Runner:
         with self.lock:
             self._prefixes.clear(self.adapter)
             if ids != self._pinned[0]:
-                run = self._start_together([list(ids)])[0] if ids else None
+                run = self._start_together([list(ids)], [(0, [])])[0] if ids else None
                 self._pinned = (ids, _layers(run.cache) if run else [])
             elif ids:
                 self._prefixes.add(ids, self._pinned[1], self.adapter)
@@ -182,13 +188,45 @@ class Runner:
 
     def forest(self, prompts: Sequence[Sequence[int]]) -> Forest:
         """Run prompts that trees are to hang on."""
-        if self.mode == "tree":
-            return TreeForest(self, *self.start(prompts))
-        return PathForest(self, [self.start([p]) for p in prompts])
+        if self.mode != "tree":
+            return PathForest(self, [self.start([p]) for p in prompts])
+        ids = [list(map(int, p)) for p in prompts]
+        self._check(ids)
+        with self.lock:
+            known = self._known(ids)
+            left = [len(row) - n for row, (n, _) in zip(ids, known, strict=True)]
+            groups = self.groups(left)
+            first, *others = (
+                TreeForest(self, *self._start_together([ids[i] for i in g], [known[i] for i in g]))
+                for g in groups
+            )
+        for other in others:
+            first.join(other)
+        if others:
+            first.keep(np.argsort(np.concatenate(groups)).tolist())
+        return first
 
-    def room(self, rows: int) -> int:
-        """How many nodes each of ``rows`` prompts should get in one forward."""
-        return max(16, min(256, _LOGITS // (self.vocabulary * max(rows, 1))))
+    @property
+    def room(self) -> int:
+        """How many nodes each prompt should get in one forward."""
+        return max(16, min(_ROOM, _LOGITS // self.vocabulary))
+
+    def groups(self, sizes: Sequence[int], most: float = math.inf) -> list[list[int]]:
+        """What to run together: rows of so many tokens, padded to the longest of their group.
+
+        Rows without tokens are left out; no group has more than ``most`` tokens, if it can be.
+        """
+        worth = _FORWARD if self.model.device.type == "cpu" else _FORWARD_ELSEWHERE
+        groups: list[list[int]] = []
+        widest = 0
+        for row in sorted(range(len(sizes)), key=lambda r: -sizes[r]):
+            if not sizes[row]:
+                break
+            if widest - sizes[row] > worth or not groups or (len(groups[-1]) + 1) * widest > most:
+                groups.append([])
+                widest = sizes[row]
+            groups[-1].append(row)
+        return [sorted(group) for group in groups]
 
     def tree(
         self,
@@ -310,10 +348,21 @@ class Runner:
         )
         return Run([ids], [0], cache), logits[:, -1]
 
-    def _start_together(self, ids: list[list[int]]) -> tuple[Run, torch.Tensor]:
+    def _known(self, ids: Sequence[list[int]]) -> list[_Known]:
+        """How much of each prompt was run before; what all begin with is run now, if it is new."""
+        known = [self._prefixes.find(row[:-1], self.adapter) for row in ids]
+        shared = _common(ids) if len(ids) > 1 else 0
+        if shared < _WORTH or min(n for n, _ in known) >= shared:
+            return known
+        begin = [ids[0][:shared]]
+        layers = _layers(self._start_together(begin, self._known(begin))[0].cache)
+        return [own if own[0] >= shared else (shared, layers) for own in known]
+
+    def _start_together(
+        self, ids: Sequence[list[int]], known: Sequence[_Known]
+    ) -> tuple[Run, torch.Tensor]:
         width = max(map(len, ids))
         pads = [width - len(row) for row in ids]
-        known = [self._prefixes.find(row[:-1], self.adapter) for row in ids]
         done = min(n + pad for (n, _), pad in zip(known, pads, strict=True))
         cache = _cache([])
         if done >= _WORTH and max(n for n, _ in known) >= _WORTH:
@@ -330,8 +379,16 @@ class Runner:
             logits_to_keep=1,
         )
         run = Run([list(row) for row in ids], pads, cache)
+        layers = _layers(cache)
         if len(ids) == 1:
-            self._prefixes.add(ids[0], _layers(cache), self.adapter)
+            self._prefixes.add(ids[0], layers, self.adapter)
+        else:
+            for row, pad in enumerate(pads):
+                own = [
+                    (k[row, None, :, pad:].clone(), v[row, None, :, pad:].clone())
+                    for k, v in layers
+                ]
+                self._prefixes.add(ids[row], own, self.adapter)
         return run, logits[:, -1]
 
     def _probe(self, mode: Mode) -> bool:
@@ -377,94 +434,157 @@ class Runner:
         return True
 
 
+class _Tree(NamedTuple):
+    """What hangs on a prompt of ``end`` tokens: of each node its parent and its depth, from 1.
+
+    The columns of the prompt and then those of the nodes follow each other without a gap.
+    """
+
+    end: int
+    parents: IntArray
+    depths: IntArray
+
+    @property
+    def columns(self) -> int:
+        return self.end + len(self.parents)
+
+
+class _Grown(NamedTuple):
+    """A tree with what was fed to its row, and where keys and values of that stand.
+
+    layers: of several rows, what was fed to each; at: which of them this is. Where the forest has
+        one row only, all of it.
+    """
+
+    row: int
+    tree: _Tree
+    layers: Layers
+    at: int
+
+
 class TreeForest:
     """Trees that ride in one row for each prompt, under a mask."""
 
     def __init__(self, runner: Runner, run: Run, logits: torch.Tensor) -> None:
         self._runner, self._logits = runner, logits
-        self._width = run.width
-        self._layers = _layers(run.cache)
-        self._cache = _cache(self._layers)
-        rows = len(run.ids)
-        self._ends = [len(ids) for ids in run.ids]
-        self._prompt = np.arange(self._width)[None] >= np.array(run.pads)[:, None]
-        self._seen = np.zeros((rows, 0, self._width), dtype=bool)
-        self._before = np.arange(self._width)[None] - np.array(run.pads)[:, None]
-        self._slots: list[list[int]] = [[] for _ in range(rows)]
-        self._made = 0
+        self._layers = _to_the_left(_layers(run.cache), run.pads)
+        self._trees = [_Tree(len(ids), _NONE, _NONE) for ids in run.ids]
 
     @property
     def room(self) -> int:
         """See ``Forest``."""
-        return self._runner.room(len(self._ends))
+        return self._runner.room
 
-    @cached_property
+    @property
     def logprobs(self) -> FloatArray:
         """See ``Forest``."""
         return _normalised(self._logits)
 
     def extend(self, growths: Sequence[Growth]) -> list[FloatArray]:
         """See ``Forest``."""
-        logits = self._feed([g.tokens for g in growths], [g.parents for g in growths])
-        return _picked(logits, [g.nodes for g in growths], [g.nexts for g in growths])
-
-    def score(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> list[FloatArray]:
-        """See ``Forest``."""
-        return _scored(self, self._fork()._feed, tokens, parents)
+        out: list[FloatArray] = [_NO_VALUES] * len(growths)
+        grown: list[_Grown] = []
+        most = _LOGITS // self._runner.vocabulary
+        for rows in self._runner.groups([len(g.tokens) for g in growths], most):
+            own = [growths[r] for r in rows]
+            logits, trees = self._feed(rows, [g.tokens for g in own], [g.parents for g in own])
+            picked = _picked(logits, [g.nodes for g in own], [g.nexts for g in own])
+            for row, values in zip(rows, picked, strict=True):
+                out[row] = values
+            grown += [tree for tree in trees if growths[tree.row].kept]
+        self._become(grown)  # only now: if a forward fails, the trees are what they were
+        return out
 
     def keep(self, prompts: Sequence[int]) -> None:
         """See ``Forest``."""
         rows = list(prompts)
-        self._prompt, self._seen, self._before = (
-            a[rows] for a in (self._prompt, self._seen, self._before)
-        )
-        self._slots = [self._slots[r] for r in rows]
-        self._ends = [self._ends[r] for r in rows]
+        self._trees = [self._trees[r] for r in rows]
         self._logits = self._logits[rows]
-        self._layers = _rows(self._layers, rows)
-        self._cache = _cache(_rows(_layers(self._cache), rows))
-        self.__dict__.pop("logprobs", None)
+        used = max((tree.columns for tree in self._trees), default=0)
+        self._layers = _rows(self._layers, rows, used)
+
+    def join(self, other: TreeForest) -> None:
+        """See ``Forest``."""
+        import torch
+
+        trees = self._trees + other._trees
+        most = max(tree.columns for tree in trees)
+        own, new = (_rows(_wide(f._layers, most), None, most) for f in (self, other))
+        with torch.inference_mode():
+            logits = torch.cat([self._logits, other._logits])
+            layers = [
+                (torch.cat([k, a]), torch.cat([v, b]))
+                for (k, v), (a, b) in zip(own, new, strict=True)
+            ]
+        self._trees, self._logits, self._layers = trees, logits, layers
 
     def dense(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> torch.Tensor:
         """Add nodes; logits [prompts, most nodes, vocabulary]."""
-        return self._feed(tokens, parents)
+        logits, grown = self._feed(list(range(len(tokens))), tokens, parents)
+        self._become(grown)
+        return logits
 
-    def _fork(self) -> TreeForest:
-        fresh = copy.copy(self)
-        fresh._cache = _cache(self._layers)
-        fresh._seen = self._seen[:, :0, : self._width]
-        fresh._before = self._before[:, : self._width]
-        fresh._slots = [[] for _ in self._slots]
-        fresh._made = 0
-        return fresh
+    def _feed(
+        self, rows: list[int], tokens: Sequence[IntArray], parents: Sequence[IntArray]
+    ) -> tuple[torch.Tensor, list[_Grown]]:
+        """Run nodes to be; nothing is changed by it."""
+        old = [self._trees[r] for r in rows]
+        width, new = max(tree.columns for tree in old), max(map(len, tokens))
+        ids = np.zeros((len(rows), new), dtype=np.int64)
+        seen = np.zeros((len(rows), new, width + new), dtype=bool)
+        before = np.zeros((len(rows), width + new), dtype=np.int64)
+        trees: list[_Tree] = []
+        for row, (tree, own, up) in enumerate(zip(old, tokens, parents, strict=True)):
+            end, made = tree.end, len(tree.parents)
+            ups = np.concatenate([tree.parents, up])
+            at = np.arange(len(own))
+            node = at + made
+            column = np.concatenate([np.arange(end, end + made), width + at])
+            depth = np.zeros(len(own), dtype=np.int32)
+            seen[row, at, :end] = True
+            seen[row, len(own) :, 0] = True  # padding has to see something
+            while len(at):  # up from all nodes at once
+                seen[row, at, column[node]] = True
+                depth[at] += 1
+                node = ups[node]
+                at, node = at[node >= 0], node[node >= 0]
+            grown = _Tree(end, ups, np.concatenate([tree.depths, depth]))
+            ids[row, : len(own)] = own
+            before[row, :end] = np.arange(end)
+            before[row, column] = end - 1 + grown.depths
+            trees.append(grown)
+        every = rows == list(range(len(self._trees)))
+        cache = _cache(_rows(self._layers, None if every else rows, width))
+        logits = self._runner.tree(cache, ids, before[:, width:], seen, before)
+        fresh = _layers(cache)
+        if len(self._trees) > 1:
+            fresh = _each(fresh, lambda t: t[:, :, width:].clone())
+        return logits, [
+            _Grown(row, tree, fresh, at)
+            for at, (row, tree) in enumerate(zip(rows, trees, strict=True))
+        ]
 
-    def _feed(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> torch.Tensor:
-        rows, new = len(tokens), max(map(len, tokens))
-        old, width = self._made, self._width
-        made = old + new
-        seen = np.zeros((rows, made, width + made), dtype=bool)
-        seen[:, :old, : width + old] = self._seen
-        seen[:, old:, :width] = self._prompt[:, None]
-        slots = np.arange(old, made)
-        seen[:, slots, width + slots] = True
-        ids = np.zeros((rows, new), dtype=np.int64)
-        positions = np.zeros((rows, new), dtype=np.int64)
-        before = np.concatenate([self._before, positions], axis=1)
-        for row in range(rows):
-            own = self._slots[row]
-            ids[row, : len(tokens[row])] = tokens[row]
-            own += range(old, old + len(tokens[row]))
-            end = self._ends[row]
-            for at, parent in enumerate(parents[row].tolist(), old):
-                if parent < 0:
-                    before[row, width + at] = end
-                else:
-                    up = own[parent]
-                    seen[row, at] |= seen[row, up]
-                    before[row, width + at] = before[row, width + up] + 1
-        positions = before[:, width + old :]
-        self._seen, self._before, self._made = seen, before, made
-        return self._runner.tree(self._cache, ids, positions, seen[:, old:], before)
+    def _become(self, grown: Sequence[_Grown]) -> None:
+        """Have these trees in place of those that they have grown from."""
+        import torch
+
+        if not grown:
+            return
+        trees = list(self._trees)
+        for one in grown:
+            trees[one.row] = one.tree
+        if len(trees) == 1:
+            self._trees, self._layers = trees, grown[0].layers
+            return
+        layers = _wide(self._layers, max(tree.columns for tree in trees))
+        with torch.inference_mode():
+            for one in grown:
+                columns = slice(self._trees[one.row].columns, one.tree.columns)
+                new = slice(columns.stop - columns.start)
+                for (k, v), (keys, values) in zip(layers, one.layers, strict=True):
+                    k[one.row, :, columns] = keys[one.at, :, new]
+                    v[one.row, :, columns] = values[one.at, :, new]
+        self._trees, self._layers = trees, layers
 
 
 class PathForest:
@@ -477,38 +597,50 @@ class PathForest:
     @property
     def room(self) -> int:
         """See ``Forest``."""
-        return min(64, self._runner.room(len(self._runs)))
+        return min(64, self._runner.room)
 
-    @cached_property
+    @property
     def logprobs(self) -> FloatArray:
         """See ``Forest``."""
         return np.concatenate([_normalised(logits) for _, logits in self._runs])
 
     def extend(self, growths: Sequence[Growth]) -> list[FloatArray]:
         """See ``Forest``."""
-        logits = self.dense([g.tokens for g in growths], [g.parents for g in growths])
+        logits, grown = self._feed([g.tokens for g in growths], [g.parents for g in growths])
+        self._paths = [
+            new if growth.kept else old
+            for growth, new, old in zip(growths, grown, self._paths, strict=True)
+        ]
         return _picked(logits, [g.nodes for g in growths], [g.nexts for g in growths])
-
-    def score(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> list[FloatArray]:
-        """See ``Forest``."""
-        return _scored(self, PathForest(self._runner, self._runs).dense, tokens, parents)
 
     def keep(self, prompts: Sequence[int]) -> None:
         """See ``Forest``."""
         self._runs = [self._runs[p] for p in prompts]
         self._paths = [self._paths[p] for p in prompts]
-        self.__dict__.pop("logprobs", None)
+
+    def join(self, other: PathForest) -> None:
+        """See ``Forest``."""
+        self._runs = [*self._runs, *other._runs]
+        self._paths = self._paths + other._paths
 
     def dense(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> torch.Tensor:
         """Add nodes; logits [prompts, most nodes, vocabulary]."""
+        logits, self._paths = self._feed(tokens, parents)
+        return logits
+
+    def _feed(
+        self, tokens: Sequence[IntArray], parents: Sequence[IntArray]
+    ) -> tuple[torch.Tensor, list[list[tuple[int, ...]]]]:
+        """Logits, and the paths with those that are new; nothing is changed by it."""
         import torch
 
         new = max(map(len, tokens))
         out = torch.zeros(
             (len(tokens), new, self._runner.vocabulary), device=self._runner.model.device
         )
+        grown = [list(paths) for paths in self._paths]
         for row, (run, _) in enumerate(self._runs):
-            paths = self._paths[row]
+            paths = grown[row]
             first = len(paths)
             for token, parent in zip(tokens[row].tolist(), parents[row].tolist(), strict=True):
                 paths.append((*(paths[parent] if parent >= 0 else ()), token))
@@ -523,32 +655,7 @@ class PathForest:
                     while node >= first:
                         out[row, node - first] = logits[i, len(paths[node]) - 1]
                         node = ups[node]
-        return out
-
-
-def _scored(
-    forest: TreeForest | PathForest,
-    feed: Any,
-    tokens: Sequence[IntArray],
-    parents: Sequence[IntArray],
-) -> list[FloatArray]:
-    """Each node's own log-probability; only nodes that have children are fed."""
-    inner, wanted = [], []
-    for own, up in zip(tokens, parents, strict=True):
-        fed = np.zeros(len(own) + 1, dtype=bool)
-        fed[up] = True
-        fed = fed[:-1]
-        number = np.append(np.cumsum(fed) - 1, -1).astype(np.int32)  # the last is the parent -1
-        below = np.flatnonzero(up >= 0)
-        inner.append((own[fed], number[up[fed]]))
-        wanted.append((below, number[up[below]], own[below]))
-    out = [lp[own] for lp, own in zip(forest.logprobs, tokens, strict=True)]
-    if any(len(t) for t, _ in inner):
-        logits = feed([t for t, _ in inner], [p for _, p in inner])
-        picked = _picked(logits, [n for _, n, _ in wanted], [t for _, _, t in wanted])
-        for values, (below, _, _), got in zip(out, wanted, picked, strict=True):
-            values[below] = got
-    return out
+        return out, grown
 
 
 def _picked(
@@ -616,11 +723,36 @@ def _cache(layers: Layers) -> Any:
     return cache
 
 
-def _rows(layers: Layers, rows: Sequence[int]) -> Layers:
+def _each(layers: Layers, change: Callable[[torch.Tensor], torch.Tensor]) -> Layers:
     import torch
 
     with torch.inference_mode():
-        return [(k[list(rows)], v[list(rows)]) for k, v in layers]
+        return [(change(keys), change(values)) for keys, values in layers]
+
+
+def _rows(layers: Layers, rows: Sequence[int] | None, columns: int) -> Layers:
+    """The first columns of some rows; None: of all, in the same memory."""
+    if rows is None:
+        return _each(layers, lambda t: t[:, :, :columns])
+    return _each(layers, lambda t: t[:, :, :columns][list(rows)])
+
+
+def _to_the_left(layers: Layers, pads: Sequence[int]) -> Layers:
+    """Left-padded rows, each with its padding behind it."""
+    import torch
+
+    if not any(pads):
+        return layers
+    return _each(layers, lambda t: torch.stack([t[r].roll(-p, 1) for r, p in enumerate(pads)]))
+
+
+def _wide(layers: Layers, columns: int) -> Layers:
+    """The same with so many columns at least, and some more, as adding any copies everything."""
+    import torch
+
+    if (more := columns - layers[0][0].shape[2]) <= 0:
+        return layers
+    return _each(layers, lambda t: torch.nn.functional.pad(t, (0, 0, 0, more + _ROOM)))
 
 
 def _layers(cache: Any) -> Layers:

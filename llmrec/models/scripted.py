@@ -206,10 +206,12 @@ class _Tree:
             out[i] = self._model.logprobs_after(self._prompt, path)
         return out
 
-    def score(self, tokens: IntArray, parents: IntArray) -> FloatArray:
-        after = _Tree(self._model, self._prompt).extend(tokens, parents)
-        before = np.concatenate([after, self.logprobs[None]])  # the parent -1 is the last one
-        return np.asarray(before[parents, tokens])
+    def grow(self, growth: Growth) -> FloatArray:
+        made = len(self._paths)
+        after = self.extend(growth.tokens, growth.parents)
+        if not growth.kept:
+            del self._paths[made:]
+        return np.asarray(after[growth.nodes, growth.nexts])
 
 
 class _Forest:
@@ -223,16 +225,13 @@ class _Forest:
         return np.stack([t.logprobs for t in self._trees])
 
     def extend(self, growths: Sequence[Growth]) -> list[FloatArray]:
-        return [
-            t.extend(g.tokens, g.parents)[g.nodes, g.nexts]
-            for t, g in zip(self._trees, growths, strict=True)
-        ]
-
-    def score(self, tokens: Sequence[IntArray], parents: Sequence[IntArray]) -> list[FloatArray]:
-        return [t.score(a, b) for t, a, b in zip(self._trees, tokens, parents, strict=True)]
+        return [t.grow(g) for t, g in zip(self._trees, growths, strict=True)]
 
     def keep(self, prompts: Sequence[int]) -> None:
         self._trees = [self._trees[p] for p in prompts]
+
+    def join(self, other: _Forest) -> None:
+        self._trees = self._trees + other._trees
 
 
 def simplest(schema: Mapping[str, Any]) -> Any:
