@@ -3,10 +3,12 @@
     python benchmarks/capacity.py --users 1e6 10e6 100e6 --titles 1e6 10e6 100e6
     python benchmarks/capacity.py --measure --sizes 10000 30000 --costs costs.json
 
-Costs are measured in a process of its own for each size (--measure), over made-up films that
-benchmarks/catalog.py draws, with the embedded model on one thread, and kept in a file; another
-process builds the catalogue before. Memory is what the process grew by while a part was made, or
-while twenty lists and answers were given; seconds are those of processors, without waiting. From
+Costs are measured in processes of their own for each size (--measure), over made-up films that
+benchmarks/catalog.py draws, with the embedded model on one thread, and kept in a file. One process
+builds the catalogue, the second starts as the first over it and leaves what it worked out in files,
+the third starts from these. Memory is what that one grew by while a part was made, or while twenty
+lists and answers were given, without the pages of files, which the processes of a machine share:
+those count by the size of the files. Seconds are those of processors, without waiting. From
 two sizes on each cost is fitted by a straight line, a + b x titles, and what is asked for is read
 off it: a figure beyond the largest size measured is an extrapolation, and says by how many times.
 What nobody can measure here (visits, prices, speeds of a GPU) is assumed, and an option each.
@@ -23,6 +25,7 @@ import os
 import platform
 import random
 import resource
+import shutil
 import statistics
 import sys
 import tempfile
@@ -30,8 +33,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,9 +43,12 @@ from llmrec.errors import InputError, LLMRecError
 from llmrec.folders import write_whole
 from llmrec.types import Item
 
+if TYPE_CHECKING:
+    from llmrec import Recommender
+
 ROOT = Path(__file__).resolve().parents[1]
 COSTS = Path(__file__).with_suffix(".json")
-PARTS = ("columns", "title index", "lexicon", "trie", "answering")  # what every process holds
+PARTS = ("columns", "title index", "lexicon", "likeness", "trie", "answering")  # of a process
 STEPS = ("understand", "plan", "recommend", "answer", "search")
 ASKED = 20
 HOURS = 730  # of a month
@@ -128,11 +135,15 @@ def fitted(sizes: Sequence[float], values: Sequence[float]) -> Line:
 # Measuring.
 
 
-def resident_mb() -> float:
-    """Memory that this process holds now, in MB; where nothing tells that, the most so far."""
+def resident_mb(shared: bool = False) -> float:
+    """Memory that this process holds now, in MB; where nothing tells that, the most so far.
+
+    shared: with the pages of files, which other processes may hold as well.
+    """
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
+        own = int(pages[1]) - (0 if shared else int(pages[2]))
+        return own * os.sysconf("SC_PAGE_SIZE") / 1e6
     except OSError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / (1e6 if sys.platform == "darwin" else 1e3)
@@ -180,13 +191,44 @@ def made_up(rows: int, seed: int) -> Iterator[Item]:
     return made_up_items(rows, seed)
 
 
-def built(rows: int, seed: int, path: Path) -> float:
-    """Build a catalogue of so many titles; the seconds that took."""
+def built(rows: int, seed: int, path: Path) -> dict[str, float]:
+    """Build a catalogue of so many titles, and say the seconds that took."""
     from llmrec.catalog import Catalog
 
     start = time.process_time()
     Catalog.from_items(made_up(rows, seed), path)
-    return time.process_time() - start
+    return {"build_seconds": time.process_time() - start}
+
+
+def started(path: Path, step: Steps) -> Recommender:
+    """A recommender over a catalogue with everything that it holds."""
+    from llmrec import Recommender
+    from llmrec.catalog import Catalog
+
+    catalog: Catalog = step("open", lambda: Catalog.open(path))
+    step("columns", lambda: (catalog.labels, catalog.popularity, "none" in catalog))
+    recommender = Recommender.from_pretrained(catalog=catalog)
+    step("title index", lambda: catalog.title_index)
+    step("lexicon", lambda: recommender.understander)
+    step("likeness", lambda: recommender._signals._content)
+    step("trie", lambda: recommender._trie)
+    return recommender
+
+
+def first(path: Path) -> dict[str, Any]:
+    """What the first start over a catalogue takes; for a process that has done nothing else."""
+    import torch
+
+    from llmrec import Recommender
+
+    torch.set_num_threads(1)
+    Recommender.from_pretrained().recommend("a comedy", k=5)
+    shutil.rmtree(path / "kept", ignore_errors=True)
+    step = Steps()
+    started(path, step)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak_mb = peak / (1e6 if sys.platform == "darwin" else 1e3)
+    return {"first_seconds": step.seconds, "first_peak_mb": peak_mb}
 
 
 def measured(path: Path, seed: int) -> dict[str, Any]:
@@ -194,20 +236,16 @@ def measured(path: Path, seed: int) -> dict[str, Any]:
     import torch
 
     from llmrec import Recommender
-    from llmrec.catalog import Catalog
 
     torch.set_num_threads(1)
-    begun = resident_mb()
+    begun = resident_mb(shared=True)
     Recommender.from_pretrained().recommend("a comedy", k=5)  # what any number of titles takes
-    base, step = resident_mb(), Steps()
-    catalog: Catalog = step("open", lambda: Catalog.open(path))
-    n = len(catalog)
+    base, step = resident_mb(shared=True), Steps()
+    recommender = started(path, step)
+    catalog, trie = recommender.catalog, recommender._trie
+    n, shelf = len(catalog), catalog.shelf
     asked = requests(catalog.items_at(range(0, n, max(1, n // 200))), seed)
-    step("columns", lambda: (catalog.labels, catalog.popularity, "none" in catalog))
-    recommender = Recommender.from_pretrained(catalog=catalog)
-    step("title index", lambda: catalog.title_index)
-    step("lexicon", lambda: recommender.understander)
-    trie = step("trie", lambda: recommender._trie)
+    kept = sum(f.stat().st_size for f in shelf.iterdir()) if shelf and shelf.is_dir() else 0
     times: dict[str, list[float]] = {name: [] for name in STEPS}
 
     def all_asked() -> None:
@@ -228,7 +266,8 @@ def measured(path: Path, seed: int) -> dict[str, Any]:
     return {
         "titles": n,
         "base_mb": base - begun,
-        "disk_bytes": sum(f.stat().st_size for f in path.rglob("*") if f.is_file()),
+        "disk_bytes": sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) - kept,
+        "kept_bytes": kept,
         "trie_bytes": sum(v.nbytes for v in vars(trie).values() if isinstance(v, np.ndarray)),
         "mb": step.mb,
         "seconds": step.seconds,
@@ -237,19 +276,26 @@ def measured(path: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def measure(sizes: Sequence[int], seed: int, file: Path) -> dict[str, Any]:
-    """Costs of every size, each of new processes; kept after each."""
+def measure(
+    sizes: Sequence[int], seed: int, file: Path, keep: Path | None = None
+) -> dict[str, Any]:
+    """Costs of every size, each of new processes; written after each.
+
+    keep: a folder for the catalogues, from which those are taken that are there.
+    """
     machine = f"{platform.machine()}, {os.cpu_count()} cores, no GPU used, Python "
     costs: dict[str, Any] = {"machine": machine + platform.python_version(), "sizes": []}
     context = multiprocessing.get_context("spawn")
     for rows in sorted(sizes):
+        found: dict[str, Any] = {}
         with tempfile.TemporaryDirectory(prefix="llmrec-capacity-") as folder:
-            path = Path(folder, "items.lance")
-            with ProcessPoolExecutor(1, mp_context=context) as pool:
-                seconds = pool.submit(built, rows, seed, path).result()
-            with ProcessPoolExecutor(1, mp_context=context) as pool:
-                found = pool.submit(measured, path, seed).result()
-        found["seconds"]["build"] = seconds
+            path = Path(keep or folder, f"{rows}-{seed}.lance")
+            steps: list[Callable[[], Any]] = [partial(first, path), partial(measured, path, seed)]
+            if not path.exists():
+                steps.insert(0, partial(built, rows, seed, path))
+            for run in steps:  # what the last process has not given back is in nobody's way
+                with ProcessPoolExecutor(1, mp_context=context) as pool:
+                    found |= pool.submit(run).result()
         costs["sizes"].append(found)
         write_whole(file, json.dumps(costs, indent=1))
         print(f"measured {rows:,} titles", file=sys.stderr, flush=True)
@@ -265,11 +311,13 @@ class Model:
 
     machine: str
     sizes: tuple[int, ...]
-    mb: Mapping[str, Line]
-    starts: Mapping[str, Line]
+    grown: Line
+    firsts: Mapping[str, Line]
+    first: Line
     start: Line
     seconds: Mapping[str, Line]
     disk: Line
+    kept: Line
     trie: Line
     base_mb: float
 
@@ -288,18 +336,21 @@ class Model:
         return cls(
             costs["machine"],
             tuple(sizes),
-            {p: line(lambda s, p=p: s["mb"][p]) for p in PARTS},  # type: ignore[misc]
-            {p: line(lambda s, p=p: s["seconds"][p]) for p in starting},  # type: ignore[misc]
+            # All parts together: what one needs, the allocator may have left from another.
+            line(lambda s: sum(s["mb"][p] for p in PARTS)),
+            {p: line(lambda s, p=p: s["first_seconds"][p]) for p in starting},  # type: ignore[misc]
+            line(lambda s: sum(s["first_seconds"][p] for p in starting)),
             line(lambda s: sum(s["seconds"][p] for p in starting)),
             {p: line(lambda s, p=p: s["answer_seconds"][p]) for p in STEPS},  # type: ignore[misc]
             line(lambda s: s["disk_bytes"] / 1e6),
+            line(lambda s: s["kept_bytes"] / 1e6),
             line(lambda s: s["trie_bytes"] / 1e6),
             statistics.mean(size["base_mb"] for size in found),
         )
 
     def process_mb(self, titles: float) -> float:
-        """What one process holds that answers over so many titles."""
-        return self.base_mb + sum(part(titles) for part in self.mb.values())
+        """What a process that answers over so many titles holds beside what all share."""
+        return self.base_mb + self.grown(titles)
 
 
 @dataclass(frozen=True)
@@ -342,7 +393,8 @@ class Need:
         processes = max(1, math.ceil(rate * cpu / a.busy))
         visitors_gb = rate * a.stay * a.visitor_mb / 1e3
         process_gb = model.process_mb(titles) / 1e3 + visitors_gb / processes
-        fit = math.floor(a.memory_gb / process_gb)
+        shared_gb = model.kept(titles) / 1e3  # by the processes of a machine
+        fit = max(0, math.floor((a.memory_gb - shared_gb) / process_gb))
         gpus = max(1, math.ceil(rate * gpu / a.busy))
         stored_gb = model.disk(titles) / 1e3
         machines = dollars = None
@@ -389,13 +441,14 @@ def unit_costs(model: Model, titles: Sequence[float]) -> list[str]:
         each = f"{line.each * small:.3g} {small_unit}"
         lines.append(f"| {name} | {line.fixed:.3g} {unit} | {each} | {line.off:.0%} | {values} |")
 
-    for name, line in model.mb.items():
-        row(f"memory: {name}", line, "MB", 1e6, "B")
-    row("of which arrays of the trie", model.trie, "MB", 1e6, "B")
+    row(f"memory of a process, beyond {model.base_mb:,.0f} MB", model.grown, "MB", 1e6, "B")
+    row("files that processes of a machine share", model.kept, "MB", 1e6, "B")
+    row("of which the trie", model.trie, "MB", 1e6, "B")
     row("on disk or object storage", model.disk, "MB", 1e6, "B")
-    row("start of a process", model.start, "s", 1e6, "µs")
-    for name in ("lexicon", "trie"):
-        row(f"of which the {name}", model.starts[name], "s", 1e6, "µs")
+    row("first start over a catalogue", model.first, "s", 1e6, "µs")
+    for name in ("lexicon", "likeness", "trie"):
+        row(f"of which the {name}", model.firsts[name], "s", 1e6, "µs")
+    row("later starts", model.start, "s", 1e6, "µs")
     for name, line in model.seconds.items():
         row(f"seconds: {name}", line, "s", 1e9, "ns")
     return lines
@@ -404,17 +457,19 @@ def unit_costs(model: Model, titles: Sequence[float]) -> list[str]:
 def outgrown(model: Model, a: Assumed) -> list[str]:
     """At how many titles each part alone reaches a limit, the first first."""
     whole = a.memory_gb * 1e3
+    each, fixed = model.grown.each, model.base_mb + model.grown.fixed
+
+    def filled(processes: float) -> float:
+        shared = model.kept
+        return Line(processes * fixed + shared.fixed, processes * each + shared.each, 0).reaches(
+            whole
+        )
+
     found = [
-        (line.reaches(whole), f"memory of the {name} alone fills {a.memory_gb:g} GB")
-        for name, line in model.mb.items()
-    ]
-    each = sum(line.each for line in model.mb.values())
-    fixed = model.base_mb + sum(line.fixed for line in model.mb.values())
-    together = Line(fixed, each, 0.0)
-    found += [
-        (together.reaches(whole), f"one process fills {a.memory_gb:g} GB"),
-        (together.reaches(whole / a.cores), f"a process for each of {a.cores:g} cores fills it"),
-        (model.start.reaches(60.0), "a process takes a minute to start"),
+        (filled(1), f"one process fills {a.memory_gb:g} GB"),
+        (filled(a.cores), f"a process for each of {a.cores:g} cores fills it"),
+        (model.first.reaches(60.0), "the first start over a catalogue takes a minute"),
+        (model.start.reaches(60.0), "later starts take a minute"),
         (model.seconds["plan"].reaches(1.0), "understanding and planning take a second"),
         (model.seconds["recommend"].reaches(1.0), "a list by the embedded model takes a second"),
         (model.seconds["answer"].reaches(1.0), "an answer to a question takes a second"),
@@ -468,6 +523,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--costs", type=Path, default=COSTS, help="file of measured costs")
     parser.add_argument("--measure", action="store_true", help="measure them now, into that file")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 30_000, 100_000])
+    parser.add_argument("--keep", type=Path, help="folder for the catalogues; used if there")
     parser.add_argument("--seed", type=int, default=0, help="of the made-up films")
     parser.add_argument("--guide", type=Path, help="also put it between the two marks of this file")
     for option in fields(Assumed):
@@ -487,7 +543,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not all(getattr(a, f.name) > 0 for f in fields(a)) or a.busy > 1:
             raise InputError("what is assumed must be above 0, and --busy at most 1")
         if args.measure:
-            costs = measure(args.sizes, args.seed, args.costs)
+            costs = measure(args.sizes, args.seed, args.costs, args.keep)
         elif args.costs.is_file():
             costs = json.loads(args.costs.read_text(encoding="utf-8"))
         else:

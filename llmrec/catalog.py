@@ -13,7 +13,7 @@ import tempfile
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +24,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from llmrec._version import __version__
+from llmrec.arrays import Arrays, Places, Texts, kept, ragged
 from llmrec.building import (
     FORMAT,
     BuildReport,
@@ -53,7 +55,18 @@ from llmrec.records import (
     told,
 )
 from llmrec.storage import Folder, Options, Shared, StrPath, storage_at
-from llmrec.titles import Found, TitleIndex, TitleMatch, fold, told_apart
+from llmrec.titles import (
+    LOST,
+    UNDATED,
+    Found,
+    TitleIndex,
+    TitleMatch,
+    arranged,
+    article_first,
+    fold,
+    told_apart,
+    with_look_alikes,
+)
 from llmrec.types import Item, Passage, Preferences
 from llmrec.wishes import Wish, wishes
 
@@ -81,6 +94,8 @@ _CANDIDATES = 50  # items whose passages are read
 _MEANING = 2.0  # how much the cosine of a passage counts beside the 0 to 3 of its words
 _FEW = 10_000  # rows that a filter may name one by one
 _RRF = 60
+_READ = 8_192  # records that are read at a time
+_KEPT_FROM = 20_000  # items from which it pays to keep what was worked out of all of them
 _TRIES = 5  # to open a catalogue that is being replaced
 _BROKEN = (OSError, RuntimeError, ValueError, TypeError, LookupError)  # what damaged tables raise
 _STOPWORDS = frozenset(
@@ -443,35 +458,83 @@ class Catalog:
         for start in range(0, len(self), size):
             yield self.items_at(range(start, min(start + size, len(self))))
 
+    def columns(self, fields: Sequence[str]) -> Iterator[dict[str, Sequence[Any]]]:
+        """These fields of all items, in catalogue order, some thousand items at a time.
+
+        Much faster than items where few of their fields are wanted: no Item is made.
+        """
+        with self._reading():
+            query = self._table.search().select(["row", *self._whole]).limit(len(self))
+            rows = 0
+            for found in query.to_batches(_READ):
+                own = found["row"].to_numpy()
+                if not np.array_equal(own, np.arange(rows, rows + len(own))):
+                    raise ValueError(f"row {rows} is not in its place")
+                rows += len(own)
+                yield self._fields(found, fields)
+
+    def _fields(self, found: Any, fields: Sequence[str]) -> dict[str, Sequence[Any]]:
+        if self._meta["format"] == 1:
+            columns = {name: found[name].to_pylist() for name in fields}
+        else:  # all records as one text: a call for each would take five times as long
+            records = json.loads(f"[{','.join(found['record'].to_pylist())}]")
+            at = {name: self._meta["fields"].index(name) for name in fields}
+            columns = {name: [record[i] for record in records] for name, i in at.items()}
+        for name in {"titles", "descriptions"}.intersection(fields):
+            columns[name] = [json.loads(v) if v != "{}" else {} for v in columns[name]]
+        return columns
+
+    def kept(self, name: str, make: Callable[[], Arrays]) -> Arrays:
+        """Arrays that ``make`` works out of all items, the same for a name.
+
+        Those of large catalogues are kept on this machine, beside the catalogue or in the cache of
+        one on object storage, for as long as it is not replaced, and mapped from there the next
+        time. Where nothing can be written they are made anew by each process.
+        """
+        key = f"{self.fingerprint} {__version__}"  # another version may fold names otherwise
+        return kept(self.shelf and self.shelf / f"{name}.arrays", key, make)
+
+    @property
+    def shelf(self) -> Path | None:
+        """The folder for what is kept of this catalogue; None for one that is small."""
+        if len(self) < _KEPT_FROM or not self.fingerprint:
+            return None
+        return self._place.beside(self._meta)
+
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._row_of
 
     @cached_property
     def ids(self) -> Sequence[str]:
         """The ids by row."""
-        return self._column("id")
+        return Texts.of_arrow(self._column("id"))
 
     @cached_property
-    def titles(self) -> list[str]:
+    def titles(self) -> Sequence[str]:
         """The main titles by row."""
-        return self._column("title")
+        return Texts.of_arrow(self._column("title"))
 
     @cached_property
-    def labels(self) -> list[str]:
+    def labels(self) -> Sequence[str]:
         """What a model calls each item, by row: its title, and its year where others share it."""
-        return told_apart(self.titles, self._column("year"))
+
+        def made() -> Arrays:
+            told = Texts.of(told_apart(self.titles, self._column("year").to_pylist()))
+            return {"data": told.data, "ends": told.ends}
+
+        return Texts(**self.kept("labels-1", made))
 
     @cached_property
     def popularity(self) -> npt.NDArray[np.float32]:
         """Float32 [n]: each item's popularity, 0 to 1."""
-        return np.array(self._column("popularity"), dtype=np.float32)
+        return _plain(self._column("popularity")).astype(np.float32)
 
     def numbers(self, field: str) -> npt.NDArray[np.float64]:
         """Float64 [n]: year, runtime, rating, price or popularity by row; NaN where unknown."""
         if field not in NUMBERS:
             raise InputError(f"{field!r} is no number: use one of {', '.join(NUMBERS)}")
         if field not in self._numbers:
-            values = np.array(self._column(field), dtype=np.float64)
+            values = _plain(self._column(field))
             self._numbers[field] = (
                 np.where(values > 0, values, np.nan) if field == "popularity" else values
             )
@@ -482,17 +545,19 @@ class Catalog:
         return {}
 
     @cached_property
-    def _row_of(self) -> dict[str, int]:
-        return {item_id: row for row, item_id in enumerate(self.ids)}
+    def _row_of(self) -> Places:
+        return Places(self.ids)
 
     def rows(self, ids: Iterable[str]) -> Rows:
         """Int32 [len(ids)]: the row of each id. Raises UnknownItemError."""
-        try:
-            return np.array([self._row_of[i] for i in ids], dtype=np.int32)
-        except KeyError as e:
+        wanted = list(ids)
+        rows = [self._row_of.get(i, -1) for i in wanted]
+        if -1 in rows:
             raise UnknownItemError(
-                f"the catalogue has no item with the id {e.args[0]!r}: use one of its ids"
-            ) from None
+                f"the catalogue has no item with the id {wanted[rows.index(-1)]!r}: use one of "
+                "its ids"
+            )
+        return np.array(rows, dtype=np.int32)
 
     def items_at(self, rows: Iterable[int] | Rows) -> list[Item]:
         """The items at ``rows``, in the order given. Raises InputError."""
@@ -734,16 +799,50 @@ class Catalog:
     @cached_property
     def title_index(self) -> TitleIndex:
         """The names of the items, to be matched and found in texts."""
-        names: list[Sequence[str]] = self._column("names_key")
-        with self._reading():  # "Goonies, The" has lost its comma in the folded names
+        return TitleIndex.of(self.kept("titles-1", self._titles_arranged))
+
+    def _titles_arranged(self) -> Arrays:
+        column = self._column("names_key").combine_chunks()
+        names = Texts.of_arrow(column.flatten())
+        sizes = np.diff(column.offsets.to_numpy())
+        rows, place = np.repeat(np.arange(len(self)), sizes), ragged(np.zeros_like(sizes), sizes)
+        moved = self._moved(column.flatten(), rows)
+        own = [(k, row, i) for row, keys in moved.items() for i, k in enumerate(keys)]
+        names += Texts.of(k for k, _, _ in own)
+        stays = np.append(~np.isin(rows, list(moved)), np.ones(len(own), dtype=bool))
+        rows = np.append(rows, np.array([row for _, row, _ in own], dtype=rows.dtype))
+        place = np.append(place, np.array([i for _, _, i in own], dtype=place.dtype))
+        order = np.lexsort((place, rows))
+        order = order[(stays & (names.sizes() > 0))[order]]
+        years = self.numbers("year")
+        return with_look_alikes(
+            arranged(
+                names.take(order),
+                rows[order].astype(np.int32),
+                place[order] == 0,
+                np.where(np.isnan(years), UNDATED, years).astype(np.int32),
+                _plain(self._column("popularity")),
+            )
+        )
+
+    def _moved(self, names: Any, rows: npt.NDArray[Any]) -> dict[int, list[str]]:
+        """The folded names of rows where one has its article behind: "Goonies, The".
+
+        The folded names of the catalogue have lost the comma by which it is known.
+        """
+        from pyarrow import compute
+
+        told = f" (?:{'|'.join(LOST)})(?: (?:18|19|20)[0-9][0-9])?$"
+        some = set(rows[np.asarray(compute.match_substring_regex(names, told))].tolist())
+        with self._reading():
             query = self._table.search().where("title LIKE '%, %' OR original_title LIKE '%, %'")
-            columns = ["row", "title", "original_title"]
-            commas = query.select(columns).limit(len(self)).to_arrow().to_pylist()
-        for found in commas:
-            own = [found["title"], *filter(None, [found["original_title"]])]
-            rest = [n for n in names[found["row"]] if n not in map(fold, own)]
-            names[found["row"]] = own + rest
-        return TitleIndex(names, self._column("year"), self.popularity.tolist())
+            some.update(query.select(["row"]).limit(len(self)).to_arrow()["row"].to_pylist())
+        found: dict[int, list[str]] = {}
+        for row, item in zip(sorted(some), self.items_at(sorted(some)), strict=True):
+            names = item.all_titles
+            if any(article_first(n) != n for n in names):
+                found[row] = list(dict.fromkeys(fold(article_first(n)) for n in names))
+        return found
 
     def _check(self, k: int, mode: str) -> None:
         if k < 1:
@@ -783,13 +882,14 @@ class Catalog:
         values |= {name: json.loads(values[name]) for name in ("titles", "descriptions")}
         return Item(**values)
 
-    def _column(self, name: str) -> list[Any]:
+    def _column(self, name: str) -> Any:
+        """A column by row, as Arrow has it."""
+
         def read() -> Any:
             return self._table.search().select(["row", name]).limit(len(self)).to_arrow()
 
         with self._reading():
-            table = self._place.kept(self._meta, name, read)
-            return list(table.sort_by("row")[name].to_pylist())
+            return self._place.kept(self._meta, name, read).sort_by("row")[name]
 
     def _where(
         self,
@@ -854,6 +954,12 @@ class Catalog:
             query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
             table = _limited(query, where, limit, "_distance")
         return _ranked(table["row"].to_numpy(), 1.0 - table["_distance"].to_numpy())
+
+
+def _plain(column: Any) -> npt.NDArray[np.float64]:
+    """A column of numbers, NaN where there is none."""
+    numbers: npt.NDArray[np.float64] = column.to_numpy().astype(np.float64)
+    return numbers
 
 
 def _among(rows: Iterable[int]) -> str:

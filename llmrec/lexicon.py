@@ -7,19 +7,25 @@ words in three languages (``data/lexicon.tsv``), years and running times from a 
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from llmrec.arrays import Arrays, Keeper, Known, Texts
 from llmrec.deixis import find_shown_items
 from llmrec.languages import guess_language
+from llmrec.people import Credits, People
 from llmrec.quantities import find_quantities, flat
+from llmrec.smallwords import SmallWords
 from llmrec.titles import TitleIndex, Word, fold, words
 from llmrec.types import LANGUAGES, Item
 from llmrec.wishes import things_of
@@ -127,10 +133,6 @@ _SPOKEN = re.compile(
 )
 _LISTED = re.compile(r"\s*(?:,|&|\+|/)?\s*(?:and|or|e|ou|y|o|u)?\s*")
 _QUOTED = re.compile(r"[\"“”«»]([^\"“”«»\n]{1,80})[\"“”«»]|(?<!\w)['‘]([^'‘’\n]{2,80})['’](?!\w)")
-_NAME_SUFFIXES = frozenset({"jr", "junior", "filho", "neto", "sr", "ii", "iii", "iv"})
-_PARTICLES = frozenset(
-    {"de", "del", "di", "da", "dos", "von", "van", "la", "le", "der", "den", "al"}
-)
 _LATIN = frozenset(
     """latin american|latino american|latino americano|latino americana|latino americanos|latino americanas|latinoamericano|
     latinoamericana|latinoamericanos|latinoamericanas|latin america|america latina|latino|latinos""".replace(
@@ -142,9 +144,6 @@ _LATIN_AMERICA = (
     "Ecuador", "El Salvador", "Guatemala", "Honduras", "Mexico", "Nicaragua", "Panama", "Paraguay",
     "Peru", "Puerto Rico", "Uruguay", "Venezuela",
 )  # fmt: skip
-_ARTICLES = frozenset(
-    {"the", "a", "an", "o", "os", "as", "um", "uma", "el", "la", "los", "las", "un", "una"}
-)
 _FACTS = frozenset(
     {
         "year",
@@ -158,6 +157,7 @@ _FACTS = frozenset(
         "languages",
     }
 )
+_GATHERED = ("genres", "directors", "cast", "popularity", "description", "descriptions")
 NEAR = 60  # characters that a cue may be away
 MAX_FUZZY_NAMES = 200_000
 
@@ -216,6 +216,22 @@ class Marked:
     text: str
 
 
+class Titled(Keeper, Protocol):
+    """A Catalog, as far as a Lexicon needs to know one."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids by row."""
+
+    @property
+    def title_index(self) -> TitleIndex:
+        """The names of the items."""
+
+    @property
+    def known(self) -> Mapping[str, float]:
+        """Share of the items that have each field."""
+
+
 class Lexicon:
     """Finds what a message names.
 
@@ -231,51 +247,49 @@ class Lexicon:
     """
 
     def __init__(self, items: Iterable[Item], *, this_year: int) -> None:
+        own = list(items)
+        names = [i.all_titles for i in own]
+        index = TitleIndex(names, [i.year for i in own], [i.popularity for i in own])
+        columns = {name: [getattr(i, name) for i in own] for name in _GATHERED}
+        have = {f: sum(getattr(i, f) not in (None, ()) for i in own) for f in _FACTS}
+        known = {name: n / len(own) for name, n in have.items() if n}
+        self._take([i.id for i in own], index, _gathered([columns]), known, this_year)
+
+    @classmethod
+    def of(cls, catalog: Titled, *, this_year: int) -> Lexicon:
+        """The lexicon of a catalogue, which keeps what takes long to gather."""
+        arrays = catalog.kept("lexicon-1", lambda: _gathered(catalog.columns(_GATHERED)))
+        known = {name: share for name in _FACTS if (share := catalog.known[name])}
+        made = cls.__new__(cls)
+        made._take(catalog.ids, catalog.title_index, arrays, known, this_year)
+        return made
+
+    def _take(
+        self,
+        ids: Sequence[str],
+        titles: TitleIndex,
+        arrays: Arrays,
+        known: Mapping[str, float],
+        this_year: int,
+    ) -> None:
         self.this_year = this_year
-        self._ids: list[str] = []
-        names: list[tuple[str, ...]] = []
-        years: list[int | None] = []
-        weights: list[float] = []
-        credit: defaultdict[str, float] = defaultdict(float)
-        seen_lower: Counter[str] = Counter()
-        known: Counter[str] = Counter()
-        genres: Counter[str] = Counter()
-        for item in items:
-            genres.update(item.genres)
-            known.update(name for name in _FACTS if getattr(item, name) not in (None, ()))
-            self._ids.append(item.id)
-            names.append(item.all_titles)
-            years.append(item.year)
-            weights.append(item.popularity)
-            for i, person in enumerate(item.people):
-                credit[person] += 0.1 + item.popularity * (1.0 if i < 3 else 0.6)
-            for text in (item.description, *item.descriptions.values()):
-                seen_lower.update({fold(w) for w in text.split() if w.islower()})
-        self.known = frozenset(known)
-        self.things = things_of({name: n / len(self._ids) for name, n in known.items()})
-        self._years = years
-        self._titles = TitleIndex(names, years, prefer=weights)
-        full = {fold(t) for own in names for t in own}
-        self._bare = {
-            k.partition(" ")[2]
-            for k in full
-            if k.partition(" ")[0] in _ARTICLES and k.count(" ") == 1
-        } - full
-        self._common = STOPWORDS | {w for w, n in seen_lower.items() if n >= 2}
+        self.known, self.things = frozenset(known), things_of(known)
+        self._ids, self._titles, self._people = ids, titles, People(arrays)
+        self._described = Known(arrays["common"])
         self._terms: dict[str, tuple[Kind, str]] = {}
         self._own_terms: dict[str, dict[str, tuple[Kind, str]]] = {k: {} for k in LANGUAGES}
         for term in terms():
             for form in term.words:
                 self._terms.setdefault(fold(form), (term.kind, term.name))
                 self._own_terms[term.language].setdefault(fold(form), (term.kind, term.name))
-        self._respell(genres)
+        genres = Texts(arrays["genres"], arrays["genre_ends"])
+        self._respell(dict(zip(genres, arrays["genre_counts"].tolist(), strict=True)))
         self._max_term = max((k.count(" ") + 1 for k in self._terms), default=1)
         self._fuzzy_terms = [
             k
             for k, (kind, _) in self._terms.items()
             if " " not in k and len(k) > (4 if kind == "genre" else 5) and kind == "genre"
         ]
-        self._index_people(credit)
 
     def _respell(self, genres: Mapping[str, int]) -> None:
         """Call genres as the catalogue does, and know those that the word table lacks.
@@ -299,37 +313,9 @@ class Lexicon:
         for form, name in spelt.items():
             self._terms.setdefault(form, ("genre", name))
 
-    def _index_people(self, credit: Mapping[str, float]) -> None:
-        self._people = sorted(credit, key=lambda p: -credit[p])
-        self._person_weight = dict(credit)
-        self._person_index = TitleIndex([(p,) for p in self._people])
-        aliases: defaultdict[str, list[str]] = defaultdict(list)
-        for person in self._people:
-            parts = fold(person).split()
-            core = parts[:-1] if len(parts) > 2 and parts[-1] in _NAME_SUFFIXES else parts
-            if len(core) < 2:
-                continue
-            own = {core[-1], core[0]}
-            if len(core) > 2:
-                own |= {" ".join(core[-2:]), " ".join(core[:2])}
-                if core[-2] in _PARTICLES:
-                    own.add("".join(core[-2:]))
-            elif core[-1].startswith(("di", "de", "mc", "mac")) and len(core[-1]) > 5:
-                head = re.match(r"di|de|mac|mc", core[-1])
-                own.add(f"{head.group()} {core[-1][head.end() :]}" if head else core[-1])
-            for alias in own:
-                aliases[alias].append(person)
-        self._surnames: list[str] = []
-        self._first_names = {fold(p).split()[0] for p in self._people if " " in p}
-        self._sole = {alias: len(people) == 1 for alias, people in aliases.items()}
-        self._aliases: dict[str, tuple[str, ...]] = {}
-        for alias, people in aliases.items():
-            top = self._person_weight[people[0]]
-            rivals = [p for p in people if self._person_weight[p] * 2 > top]
-            if len(rivals) <= 3:
-                self._aliases[alias] = tuple(rivals)
-                if " " not in alias and len(alias) >= 7 and top >= 1.0:
-                    self._surnames.append(alias)
+    def _common(self, word: str) -> bool:
+        """Whether a folded word says nothing by itself, or descriptions use it in small letters."""
+        return word in STOPWORDS or word in self._described
 
     # -- finding ------------------------------------------------------------------------------
 
@@ -427,9 +413,9 @@ class Lexicon:
             if match.row is not None:
                 found.append(Span(start, end, "title", (self._ids[match.row],)))
                 continue
-            person = self._person_index.match(inner)
+            person = self._people.index.match(inner)
             if person.row is not None:
-                found.append(Span(start, end, "person", (self._people[person.row],)))
+                found.append(Span(start, end, "person", (self._people.names[person.row],)))
             elif fold(inner) in self._terms:
                 kind, name = self._terms[fold(inner)]
                 found.append(Span(start, end, kind, (name,)))
@@ -465,7 +451,7 @@ class Lexicon:
             )
             capital = self._capitalised(message, span)
             common = all(
-                w.key in self._common or w.key in self._terms or w.key.isdigit() for w in span
+                self._common(w.key) or w.key in self._terms or w.key.isdigit() for w in span
             )
             stop = all(w.key in STOPWORDS for w in span)
             term = key in self._terms
@@ -475,10 +461,10 @@ class Lexicon:
                 continue
             if term and not (cue and capital) and not listed:
                 continue
-            ordinary = key in self._aliases or len(key) < 5 or not message.islower()
+            ordinary = self._people.known_part(key) or len(key) < 5 or not message.islower()
             if f.n_words == 1 and ordinary and not (cue or capital):
                 continue  # a word, more likely than a name without its capital
-            if key in self._bare and not capital:
+            if not capital and self._titles.loses_article(key):
                 continue
             if key.isdigit() and not (
                 cue and not re.search(r"\b(?:de|from|in|em|en)\s*$", plain[: f.start])
@@ -487,7 +473,7 @@ class Lexicon:
             rows, end = f.rows, f.end
             year = re.match(r"\s*[(\[]\s*((?:19|20)\d\d)\s*[)\]]", message[f.end :])
             if year:
-                dated = [r for r in rows if abs((self._years[r] or 0) - int(year[1])) <= 1]
+                dated = [r for r in rows if abs((self._titles.years[r] or 0) - int(year[1])) <= 1]
                 rows, end = tuple(dated) or rows, f.end + year.end()
             score = 2.0 * f.n_words + (0.6 if cue or capital else 0.1)
             claims.append((score, Span(f.start, end, "title", (self._ids[rows[0]],))))
@@ -495,12 +481,15 @@ class Lexicon:
 
     def _person_claims(self, message: str, plain: str, ws: list[Word]) -> list[tuple[float, Span]]:
         claims = []
-        for f in self._person_index.find(message):
+        for f in self._people.index.find(message):
             key = fold(message[f.start : f.end])
-            if f.n_words == 1 and (key in self._common or key in self._terms):
+            if f.n_words == 1 and (self._common(key) or key in self._terms):
                 continue
             claims.append(
-                (2.0 * f.n_words + 0.5, Span(f.start, f.end, "person", (self._people[f.rows[0]],)))
+                (
+                    2.0 * f.n_words + 0.5,
+                    Span(f.start, f.end, "person", (self._people.names[f.rows[0]],)),
+                )
             )
         for n in (2, 1):
             for i in range(len(ws) - n + 1):
@@ -508,30 +497,33 @@ class Lexicon:
                 key = " ".join(w.key for w in span)
                 if re.search(r"['’]s$", message[span[-1].start : span[-1].end]):
                     key = key[:-1]  # "Almodóvar's"
-                people = self._aliases.get(_NICKNAMES.get(key, key))
-                if people is None or len(key) < 3 or key in self._terms or key in STOPWORDS:
+                part = _NICKNAMES.get(key, key)
+                people = self._people.called(part)
+                if not people or len(key) < 3 or key in self._terms or key in STOPWORDS:
                     continue
                 start, end = span[0].start, span[-1].end
                 cue = bool(_PERSON_CUE.search(plain, max(0, start - NEAR), start))
                 capital = message[start].isupper() and not message.isupper()
                 inner = self._capitalised(message, span)
-                common = n == 1 and key in self._common
+                common = n == 1 and self._common(key)
                 if common and not (cue and capital):
                     continue
                 first_name = n == 1 and fold(people[0]).split()[0] == key
                 before = ws[i - 1] if i else None
                 if before and message[before.end : start] == " " and before.key not in STOPWORDS:
                     both = f"{before.key} {key}"
-                    whole = self._person_index.match(both)
-                    if whole.row is not None and both not in self._aliases:  # "Sigourny Weaver"
-                        person = self._people[whole.row]
+                    whole = self._people.index.match(both)
+                    if whole.row is not None and not self._people.known_part(
+                        both
+                    ):  # "Sigourny Weaver"
+                        person = self._people.names[whole.row]
                         claims.append((4.4, Span(before.start, end, "person", (person,))))
                         continue
                 if (
                     before
                     and message[before.end : start] in (" ", "-")
                     and message[before.start].isupper()
-                    and (before.key in self._first_names or message[start - 1] == "-")
+                    and (self._people.is_first_name(before.key) or message[start - 1] == "-")
                 ):
                     continue  # another person of that name
                 surname_follows = (
@@ -542,15 +534,13 @@ class Lexicon:
                 )
                 if first_name and (len(people) > 1 or surname_follows or len(key) < 5):
                     continue
-                known = self._person_weight[people[0]] >= 1.0
-                alone = key in _NICKNAMES or (
-                    message[start].isupper() and self._sole.get(key, False)
-                )
+                known = self._people.credit(part) >= 1.0
+                alone = key in _NICKNAMES or (message[start].isupper() and self._people.alone(key))
                 if first_name and not (known and (cue or alone)):
                     continue
-                if first_name and not (message[start].isupper() or self._sole.get(key, False)):
+                if first_name and not (message[start].isupper() or self._people.alone(key)):
                     continue
-                famous = message[start].isupper() and self._person_weight[people[0]] >= 1.5
+                famous = message[start].isupper() and self._people.credit(part) >= 1.5
                 if not (cue or inner or famous or (len(key) >= 6 and not first_name) or n == 2):
                     continue
                 claims.append((2.0 * n + 0.2, Span(start, end, "person", people)))
@@ -607,8 +597,12 @@ class Lexicon:
                 listed = self._titles.lookup(key) or self._titles.lookup(
                     run[0].key if alone else key
                 )
-                named = key in self._terms or self._person_index.lookup(key) or key in self._aliases
-                plain = all(w.key in self._common or w.key in self._terms for w in run)
+                named = (
+                    key in self._terms
+                    or self._people.index.lookup(key)
+                    or self._people.known_part(key)
+                )
+                plain = all(self._common(w.key) or w.key in self._terms for w in run)
                 if listed or not (alone or named or plain):
                     found.append(sentence[run[0].start : run[-1].end])
         return found
@@ -635,34 +629,38 @@ class Lexicon:
                     continue
                 if span[0].key in STOPWORDS or span[-1].key in STOPWORDS:
                     continue
-                if all(w.key in self._common for w in span):
+                if all(self._common(w.key) for w in span):
                     continue
                 title_cue = bool(_TITLE_CUE.search(plain, max(0, start - NEAR), start))
                 person_cue = bool(_PERSON_CUE.search(plain, max(0, start - NEAR), start))
                 capital = self._capitalised(message, span)
-                rare = not any(w.key in self._common or w.key in self._terms for w in span)
+                rare = not any(self._common(w.key) or w.key in self._terms for w in span)
                 if n == 1 and fuzzy_names and len(key) >= 6 and rare:
                     near = process.extractOne(
-                        key, self._surnames, scorer=OSA.distance, processor=None, score_cutoff=2
+                        key,
+                        self._people.surnames,
+                        scorer=OSA.distance,
+                        processor=None,
+                        score_cutoff=2,
                     )
                     if (
                         near
                         and near[1] <= (2 if capital and len(key) > 8 else 1)
                         and near[0][0] == key[0]
                     ):
-                        take(Span(start, end, "person", self._aliases[near[0]]))
+                        take(Span(start, end, "person", self._people.called(near[0])))
                         continue
                 if n in (2, 3) and fuzzy_names and (capital or person_cue or rare):
-                    person = self._person_index.match(key)
+                    person = self._people.index.match(key)
                     if person.row is not None:
-                        take(Span(start, end, "person", (self._people[person.row],)))
+                        take(Span(start, end, "person", (self._people.names[person.row],)))
                         continue
                 if (title_cue or capital) and len(key) > (6 if n == 1 else 7):
                     title = self._titles.match(key)
                     if title.row is not None and title.score >= 0.89:
                         take(Span(start, end, "title", (self._ids[title.row],)))
         for w in ws:
-            if len(w.key) < 5 or not free(w.start, w.end) or w.key in self._common:
+            if len(w.key) < 5 or not free(w.start, w.end) or self._common(w.key):
                 continue
             allowed = 1 if len(w.key) < 9 else 2
             near = process.extractOne(
@@ -686,10 +684,29 @@ class Lexicon:
             start, end = run[0].start, run[-1].end
             near = max(0, start - NEAR)
             cue = _TITLE_CUE.search(plain, near, start) or _NAME_CUE.search(plain, near, start)
-            rare = any(w.key not in self._common and w.key not in self._terms for w in run)
+            rare = any(not self._common(w.key) and w.key not in self._terms for w in run)
             if free(start, end) and cue and rare and not message.isupper():
                 found.append(Span(start, end, "unknown", (message[start:end],)))
         return found
+
+
+def _gathered(columns: Iterable[Mapping[str, Sequence[Any]]]) -> dict[str, npt.NDArray[Any]]:
+    """What a Lexicon is made of beside titles, of the ``_GATHERED`` fields of all items."""
+    credits, small = Credits(), SmallWords()
+    genres: Counter[str] = Counter()
+    for some in columns:
+        genres.update(chain.from_iterable(some["genres"]))
+        credits.add(some["directors"], some["cast"], some["popularity"])
+        texts = zip(some["description"], some["descriptions"], strict=True)
+        small.add([t for general, own in texts for t in (general, *own.values())])
+    named = Texts.of(genres)
+    return {
+        **credits.arrays(),
+        "common": small.repeated(),
+        "genres": named.data,
+        "genre_ends": named.ends,
+        "genre_counts": np.array(list(genres.values()), dtype=np.int64),
+    }
 
 
 def _capital_runs(text: str, ws: Sequence[Word]) -> Iterator[Sequence[Word]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import logging
@@ -775,7 +776,7 @@ class Recommender:
     @cached_property
     def understander(self) -> Understander:
         """The understanding step, to be used alone."""
-        lexicon = Lexicon(iter(self.catalog), this_year=datetime.date.today().year)
+        lexicon = Lexicon.of(self.catalog, this_year=datetime.date.today().year)
         return Understander(
             lexicon,
             self.catalog.get,
@@ -794,7 +795,10 @@ class Recommender:
 
     @cached_property
     def _trie(self) -> TitleTrie:
-        return title_trie(self._scoring(), self.catalog.labels, terminator=TITLE_END)
+        model, labels = self._scoring(), self.catalog.labels
+        with contextlib.suppress(OSError):  # no room or no right to keep it
+            return title_trie(model, labels, terminator=TITLE_END, cache=self.catalog.shelf)
+        return title_trie(model, labels, terminator=TITLE_END)
 
     def _scoring(self) -> ScoringModel:
         return self.model  # type: ignore[return-value]  # checked by the constructor

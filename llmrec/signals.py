@@ -99,7 +99,7 @@ class Signals:
 
     @cached_property
     def _content(self) -> ContentIndex:
-        return ContentIndex(iter(self._catalog))
+        return ContentIndex.of(self._catalog)
 
     @cached_property
     def _learned_rows(self) -> npt.NDArray[np.int32]:

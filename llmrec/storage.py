@@ -148,6 +148,10 @@ class Folder:
         """What ``read`` gives: a folder is at hand."""
         return read()
 
+    def beside(self, meta: Mapping[str, Any]) -> Path:
+        """The folder for what is worked out of the catalogue: it goes when that is replaced."""
+        return self.path / "kept"
+
     def failed(self, why: BaseException) -> CatalogError:
         """The error for a catalogue that could not be built."""
         return CatalogError(f"the catalogue at {self.uri} cannot be built: {str(why)[:300]}")
@@ -224,21 +228,28 @@ class Shared:
             return read()
         from pyarrow import ipc
 
-        own = hashlib.blake2b(self.uri.encode(), digest_size=8).hexdigest()
-        folder = _cache() / own / str(meta["build"])
+        folder = self.beside(meta)
         file = folder / f"{name}.arrow"
         with contextlib.suppress(OSError, ValueError):  # none, or a damaged one
             return ipc.open_file(file.read_bytes()).read_all()
         table = read()
         with contextlib.suppress(OSError):  # the copy only saves time
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for other in set(folder.parent.iterdir()) - {folder}:
-                shutil.rmtree(other, ignore_errors=True)
             part = folder / f".{name}-{uuid.uuid4().hex[:8]}"
             with ipc.new_file(os.fspath(part), table.schema) as out:
                 out.write_table(table)
             part.replace(file)
         return table
+
+    def beside(self, meta: Mapping[str, Any]) -> Path:
+        """The folder of this machine for what is worked out of the build."""
+        own = hashlib.blake2b(self.uri.encode(), digest_size=8).hexdigest()
+        folder = _cache() / own / str(meta["build"])
+        if not folder.is_dir():
+            with contextlib.suppress(OSError):  # what is kept only saves time
+                folder.mkdir(mode=0o700, parents=True)
+                for other in set(folder.parent.iterdir()) - {folder}:
+                    shutil.rmtree(other, ignore_errors=True)
+        return folder
 
     def failed(self, why: BaseException) -> CatalogError:
         """The error for a catalogue that could not be built."""

@@ -8,12 +8,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from rapidfuzz.distance import Levenshtein
+
+from llmrec.arrays import Arrays, Joined, Texts, numbers
 
 __all__ = ["Found", "Tier", "TitleIndex", "TitleMatch", "Word", "fold", "told_apart", "words"]
 
@@ -31,6 +32,9 @@ _TRAILING_ARTICLE = re.compile(
 _ARTICLES = frozenset(
     """the a an o os as um uma el la los las un una le les il lo der die das""".split()
 )
+_CODED_ARTICLES = frozenset(a.encode() for a in _ARTICLES)
+LOST = tuple("the a an o os as um uma el la los las un una".split())
+UNDATED = np.iinfo(np.int32).min  # the year of a row that has none
 _APOSTROPHES = str.maketrans("", "", "'’`´")
 _SPECIAL = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ß": "ss", "&": " and "}
@@ -40,6 +44,7 @@ MAX_WORDS = 14
 _MAX_EDITS = 2
 _BITS = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
 _BITS32 = _BITS[:32].astype(np.uint32)
+_BY_LENGTH = ("order", "lengths", "letters", "pairs")
 _TILE = 1 << 14  # titles compared at a time, and four times as many pairs: they stay in the cache
 
 
@@ -115,8 +120,20 @@ def told_apart(titles: Sequence[str], years: Sequence[int | None]) -> list[str]:
     return [f"{t} ({y})" if y and counts[t] > 1 else t for t, y in zip(titles, years, strict=True)]
 
 
+class _Years(Sequence["int | None"]):
+    def __init__(self, held: _Array) -> None:
+        self._held = held
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __getitem__(self, row: Any) -> Any:
+        year = int(self._held[row])
+        return None if year == UNDATED else year
+
+
 class TitleIndex:
-    """Exact, alternative and fuzzy look-up of names, held as sorted hashes.
+    """Exact, alternative and fuzzy look-up of names, held in arrays without an object for each.
 
     Parameters
     ----------
@@ -135,84 +152,97 @@ class TitleIndex:
         rows: list[int] = []
         main: list[bool] = []
         for row, row_names in enumerate(names):
-            for i, key in enumerate(dict.fromkeys([fold(_article_first(n)) for n in row_names])):
+            for i, key in enumerate(dict.fromkeys([fold(article_first(n)) for n in row_names])):
                 if key:
                     keys.append(key)
                     rows.append(row)
                     main.append(i == 0)
-        self._keys = keys
-        self._key_rows = np.array(rows, dtype=np.int32)
-        self._key_main = np.array(main, dtype=bool)
-        self._key_rank = np.zeros(len(rows))
-        if prefer is not None and rows:
-            self._key_rank = np.asarray(prefer, dtype=np.float64)[self._key_rows]
-        self._years = years
-        self._max_words = min(MAX_WORDS, max((k.count(" ") for k in keys), default=0) + 1)
-        self._sort()
+        dated = None if years is None else np.array([UNDATED if y is None else y for y in years])
+        self._take(
+            arranged(
+                Texts.of(keys),
+                np.array(rows, dtype=np.int32),
+                np.array(main, dtype=bool),
+                np.zeros(0) if dated is None else dated,
+                np.zeros(0) if prefer is None else np.asarray(prefer, dtype=np.float64),
+            )
+        )
 
-    def _sort(self) -> None:
-        bare = [_without_article(k) for k in self._keys]
-        also = [
-            i for i, (key, form) in enumerate(zip(self._keys, bare, strict=True)) if key != form
-        ]
-        forms = chain(self._keys, (bare[i] for i in also))
-        key_of = np.array([*range(len(self._keys)), *also], dtype=np.int32)
-        hashes = np.fromiter(map(hash, forms), dtype=np.int64, count=len(key_of))
-        # Stable: of two rows alike in all else, the one whose name has no article to lose is first.
-        order = np.lexsort((-self._key_rank[key_of], ~self._key_main[key_of], hashes))
-        self._hashes = hashes[order]
-        self._rows = self._key_rows[key_of[order]]
-        self._main = self._key_main[key_of[order]]
+    @classmethod
+    def of(cls, arrays: Arrays) -> TitleIndex:
+        """The index whose ``arrays`` these are."""
+        made = cls.__new__(cls)
+        made._take(arrays)
+        return made
 
-    def __getstate__(self) -> dict[str, Any]:
-        sorted_ones = ("_hashes", "_rows", "_main", "_by_length")
-        return {k: v for k, v in self.__dict__.items() if k not in sorted_ones}
+    def _take(self, arrays: Arrays) -> None:
+        self.arrays = arrays
+        self._keys = Texts(arrays["keys"], arrays["ends"])
+        self._key_rows, self._key_main = arrays["rows"], arrays["main"]
+        self._hashes, self._key_of = arrays["hashes"], arrays["key_of"]
+        self._dated, self._prefer = _Years(arrays["years"]), arrays["prefer"]
+        self._max_words = int(arrays["longest"][0])
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._sort()  # another process hashes otherwise
+    @property
+    def years(self) -> Sequence[int | None]:
+        """The year of each row."""
+        return self._dated
+
+    def _rank(self, key: int) -> float:
+        """How much the row of a key is preferred."""
+        return float(self._prefer[self._key_rows[key]]) if len(self._prefer) else 0.0
 
     def lookup(self, name: str) -> tuple[int, ...]:
         """Rows that go by ``name`` in any language, main titles first, then the preferred."""
         return self._lookup_key(fold(name))
 
     def _lookup_key(self, key: str) -> tuple[int, ...]:
-        lo, hi = self._range(key)
-        return tuple(dict.fromkeys(self._rows[lo:hi].tolist()))
+        return self._rows_at(*self._ranges([key])[0])
 
-    def _range(self, key: str) -> tuple[int, int]:
-        h = np.int64(hash(key))
-        lo = int(self._hashes.searchsorted(h))
-        if lo == len(self._hashes) or self._hashes[lo] != h:
-            return lo, lo
-        return lo, int(self._hashes.searchsorted(h, side="right"))
+    def _rows_at(self, lo: int, hi: int) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(self._key_rows[self._key_of[lo:hi]].tolist()))
 
     def find(self, text: str) -> list[Found]:
         """Known names inside ``text``: the longest first, none overlapping, in text order."""
         ws = words(text)
         taken = [False] * len(ws)
         found: list[Found] = []
-        for n in range(min(self._max_words, len(ws)), 0, -1):
-            for i in range(len(ws) - n + 1):
-                if any(taken[i : i + n]):
-                    continue
-                rows = self._lookup_key(" ".join(w.key for w in ws[i : i + n]))
-                if rows:
-                    taken[i : i + n] = [True] * n
-                    found.append(Found(ws[i].start, ws[i + n - 1].end, rows, n))
+        runs, values = Joined([w.key for w in ws]).runs(self._max_words)
+        lo, hi = self._sought(values)
+        hits = np.flatnonzero(hi > lo).tolist()
+        for at in sorted(hits, key=lambda at: (-runs[at][1], runs[at][0])):
+            i, n = runs[at]
+            if not any(taken[i : i + n]):
+                taken[i : i + n] = [True] * n
+                rows = self._rows_at(lo[at], hi[at])
+                found.append(Found(ws[i].start, ws[i + n - 1].end, rows, n))
         return sorted(found, key=lambda f: f.start)
+
+    def loses_article(self, word: str) -> bool:
+        """Whether a word is no title, and would be one with an article before it."""
+        if " " in word:
+            return False
+        forms = [word, *(f"{a} {word}" for a in LOST)]
+        whole = [
+            any(self._keys[k] == form for k in self._key_of[lo:hi].tolist())
+            for form, (lo, hi) in zip(forms, self._ranges(forms), strict=True)
+        ]
+        return any(whole[1:]) and not whole[0]
 
     def beginning(self, name: str) -> tuple[int, ...]:
         """Rows with a title that begins with the words of ``name``, the preferred first.
 
         Slower than ``lookup``, as it looks at every title: for short names, "E.T.", "Kill Bill".
         """
-        start = f"{_without_article(fold(name))} "
-        if len(start) < MIN_BEGINNING:
+        start = f"{_without_article(fold(name))} ".encode()
+        if len(start.decode()) < MIN_BEGINNING:
             return ()
-        found = [i for i, key in enumerate(self._keys) if _without_article(key).startswith(start)]
-        found.sort(key=lambda i: -self._key_rank[i])
-        return tuple(dict.fromkeys(int(self._key_rows[i]) for i in found))
+        at = self._keys.ends[:-1].astype(np.int64) + self.arrays["article"]
+        alive = np.flatnonzero(at + len(start) <= self._keys.ends[1:])
+        for place, byte in enumerate(start):
+            alive = alive[self._keys.data[at[alive] + place] == byte]
+        found = sorted(alive.tolist(), key=lambda key: -self._rank(key))
+        return tuple(dict.fromkeys(self._key_rows[found].tolist()))
 
     def match(self, name: str) -> TitleMatch:
         """Match one name, with or without a year, by the tiers of TitleMatch."""
@@ -229,9 +259,9 @@ class TitleIndex:
         names = [n.strip() for n in names]
         keys = [fold(n) for n in names]
         matches = [self._exact(*span) for span in self._spans(keys)]
-        moved = [i for i, n in enumerate(names) if not matches[i] and _article_first(n) != n]
+        moved = [i for i, n in enumerate(names) if not matches[i] and article_first(n) != n]
         for i in moved:
-            names[i] = _article_first(names[i])
+            names[i] = article_first(names[i])
             keys[i] = fold(names[i])
         for i, span in zip(moved, self._spans([keys[i] for i in moved]), strict=True):
             matches[i] = self._exact(*span)
@@ -256,19 +286,23 @@ class TitleIndex:
         return spans
 
     def _ranges(self, keys: Sequence[str]) -> list[tuple[int, int]]:
-        hashes = np.fromiter(map(hash, keys), dtype=np.int64, count=len(keys))
-        lo, hi = (self._hashes.searchsorted(hashes, side=side) for side in ("left", "right"))
+        lo, hi = self._sought(numbers(keys, len(keys)))
         return list(zip(lo.tolist(), hi.tolist(), strict=True))
+
+    def _sought(self, values: _Array) -> tuple[_Array, _Array]:
+        """Where the entries with each of these numbers begin and end."""
+        return self._hashes.searchsorted(values), self._hashes.searchsorted(values, side="right")
 
     def _exact(self, lo: int, hi: int, year: int | None = None) -> TitleMatch | None:
         if lo == hi:
             return None
-        if year is not None and self._years is not None:
-            rows = self._rows[lo:hi].tolist()
-            off = [abs((self._years[row] or 0) - year) for row in rows]
+        keys = self._key_of[lo:hi]
+        rows = self._key_rows[keys].tolist()
+        if year is not None and len(self._dated):
+            off = [abs((self._dated[row] or 0) - year) for row in rows]
             nearest = min(off)
             return TitleMatch(rows[off.index(nearest)], "title_year", 1.0) if nearest <= 1 else None
-        return TitleMatch(int(self._rows[lo]), "exact" if self._main[lo] else "alternative", 1.0)
+        return TitleMatch(rows[0], "exact" if self._key_main[keys[0]] else "alternative", 1.0)
 
     def nearest(self, name: str, *, least: float = 0.84, margin: float = 0.04) -> TitleMatch:
         """The title whose letters come nearest, two swapped ones counting as one slip.
@@ -285,9 +319,14 @@ class TitleIndex:
         from rapidfuzz.distance import OSA
 
         key = fold(name)
-        found = process.extract(
-            key, self._keys, scorer=OSA.normalized_similarity, processor=None, score_cutoff=least
+        allowed = int((1 - least) * len(key) / least + 1e-9)
+        # Two swapped letters are one slip, and change six pairs.
+        alike = sorted(at for _, at in self._look_alikes([key], allowed, 6)) if key else []
+        some = [self._keys[at] for at in alike]
+        near = process.extract(
+            key, some, scorer=OSA.normalized_similarity, processor=None, score_cutoff=least
         )
+        found = [(title, score, alike[i]) for title, score, i in near]
         rows = {int(self._key_rows[at]): score for _, score, at in reversed(found)}
         best = sorted(rows.items(), key=lambda r: -r[1])
         if not best or (len(best) > 1 and best[0][1] - best[1][1] < margin):
@@ -300,9 +339,9 @@ class TitleIndex:
     @cached_property
     def _by_length(self) -> tuple[_Array, _Array, _Array, _Array]:
         """The keys by length: which, how long, and what is odd about their letters."""
-        lengths = np.fromiter(map(len, self._keys), dtype=np.int32, count=len(self._keys))
-        order = np.argsort(lengths, kind="stable").astype(np.int32)
-        return order, lengths[order], *_odd_ones([self._keys[i] for i in order.tolist()])
+        if "order" not in self.arrays:
+            return tuple(_by_length(self._keys).values())  # type: ignore[return-value]
+        return tuple(self.arrays[name] for name in _BY_LENGTH)  # type: ignore[return-value]
 
     def _fuzzy(
         self, asked: Iterable[tuple[str, int | None]]
@@ -330,10 +369,13 @@ class TitleIndex:
                     found[some[i]] = TitleMatch(int(self._key_rows[at]), "fuzzy", score)
         return found
 
-    def _look_alikes(self, keys: Sequence[str], allowed: int) -> Iterator[tuple[int, int]]:
+    def _look_alikes(
+        self, keys: Sequence[str], allowed: int, pairs_each: int = 4
+    ) -> Iterator[tuple[int, int]]:
         """Pairs of one of ``keys``, all as long, and a key of the index: all that may be near.
 
-        An edit changes the number of at most two letters, and of at most four pairs of letters.
+        An edit changes the number of at most two letters, and of at most four pairs of letters
+        (``pairs_each``).
         """
         order, lengths, letters, pairs = self._by_length
         length = len(keys[0])
@@ -346,7 +388,7 @@ class TitleIndex:
                 odd = own_letters[first : first + step, None] ^ tile
                 i, j = np.divmod(np.flatnonzero(_few(odd, 2 * allowed)), len(tile))
                 i, j = first + i, lo + j
-                kept = _few(own_pairs[i] ^ pairs[j], 4 * allowed)
+                kept = _few(own_pairs[i] ^ pairs[j], pairs_each * allowed)
                 yield from zip(i[kept].tolist(), order[j[kept]].tolist(), strict=True)
 
     def _hit(self, key: str, year: int | None, at: int, allowed: int) -> _Hit | None:
@@ -355,18 +397,72 @@ class TitleIndex:
         distance = Levenshtein.distance(key, other, score_cutoff=allowed)
         if distance > allowed or _other_part(key, other):
             return None
-        own = None if self._years is None else self._years[self._key_rows[at]]
+        own = self._dated[int(self._key_rows[at])] if len(self._dated) else None
         off = 0 if year is None else 2 if own is None else abs(own - year)
         if own is not None and off > 1:
             return None
-        rank = float(self._key_rank[at])
-        return distance, len(other), off, not self._key_main[at], -rank, at
+        return distance, len(other), off, not self._key_main[at], -self._rank(at), at
 
 
 _NONE = TitleMatch(None, "none", 0.0)
 
 
-def _article_first(name: str) -> str:
+def arranged(
+    keys: Texts, rows: _Array, main: _Array, years: _Array, prefer: _Array
+) -> dict[str, _Array]:
+    """The arrays of a TitleIndex.
+
+    Parameters
+    ----------
+    keys: the folded names, none of them empty. rows, main: of each, and whether it is the main one.
+    years, prefer: by row, as for TitleIndex; UNDATED for None, and empty where there are none.
+    """
+    also: list[int] = []
+    bare: list[bytes] = []
+    article = np.zeros(len(keys), dtype=np.uint8)
+    for i, key in enumerate(keys.coded()):
+        first, _, rest = key.partition(b" ")
+        if rest and first in _CODED_ARTICLES:
+            also.append(i)
+            bare.append(rest)
+            article[i] = len(first) + 1
+    key_of = np.concatenate((np.arange(len(keys)), np.array(also, dtype=int))).astype(np.int32)
+    hashes = np.concatenate((numbers(keys.coded(), len(keys)), numbers(bare, len(bare))))
+    rank = prefer[rows] if len(prefer) else np.zeros(len(rows))
+    # Stable: of two rows alike in all else, the one whose name has no article to lose is first.
+    order = np.lexsort((-rank[key_of], ~main[key_of], hashes))
+    longest = min(MAX_WORDS, int(keys.counts(keys.data == ord(" ")).max(initial=0)) + 1)
+    return {
+        "keys": keys.data,
+        "ends": keys.ends,
+        "article": article,
+        "rows": rows,
+        "main": main,
+        "hashes": hashes[order],
+        "key_of": key_of[order],
+        "years": years,
+        "prefer": prefer,
+        "longest": np.array([longest], dtype=np.int32),
+    }
+
+
+def with_look_alikes(arrays: Arrays) -> dict[str, _Array]:
+    """The arrays of a TitleIndex with those that ``match`` else makes when it needs them."""
+    return {**arrays, **_by_length(Texts(arrays["keys"], arrays["ends"]))}
+
+
+def _by_length(keys: Texts) -> dict[str, _Array]:
+    lengths = keys.lengths()
+    order = np.argsort(lengths, kind="stable").astype(np.int32)
+    odd = [_odd_ones(keys[lo : lo + _TILE]) for lo in range(0, len(keys), _TILE)]
+    letters, pairs = (
+        np.concatenate([np.zeros(0, kind), *(o[i] for o in odd)])[order]
+        for i, kind in enumerate((np.uint32, np.uint64))
+    )
+    return dict(zip(_BY_LENGTH, (order, lengths[order], letters, pairs), strict=True))
+
+
+def article_first(name: str) -> str:
     moved = _TRAILING_ARTICLE.match(name.strip()) if "," in name else None  # "Matrix, The (1999)"
     return f"{moved[2]} {moved[1]}{moved[3] or ''}".strip() if moved else name
 

@@ -23,8 +23,8 @@ PACKAGE = ROOT / "llmrec"
 
 # A module may import from its own layer and from those before it, never from a later one.
 LAYERS = (
-    "_version errors types",
-    "titles quantities deixis markdown cleaning languages",
+    "_version errors types arrays",
+    "titles quantities deixis markdown cleaning languages people smallwords",
     "wishes lexicon orders similarity trie folders records embedding options softmax",
     "passages products faithfulness cues storage building catalog models",
     "prompting decoding",
@@ -46,6 +46,8 @@ AT_HOME = {
     "gradio": ("llmrec/demo/*", "app.py", "eval/metrics/app.py"),
     "lancedb": ("llmrec/catalog.py", "llmrec/building.py", "llmrec/storage.py"),
     "pyarrow": (
+        "llmrec/arrays.py",
+        "llmrec/smallwords.py",
         "llmrec/catalog.py",
         "llmrec/building.py",
         "llmrec/storage.py",

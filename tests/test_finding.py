@@ -366,7 +366,7 @@ PIECES = st.sampled_from(
 @given(st.text(max_size=80) | st.lists(PIECES, max_size=12).map(" ".join))
 @settings(max_examples=200)
 def test_mentions_never_overlap(message: str) -> None:
-    named = find_named(message, world.catalog().title_index, small()._years)
+    named = find_named(message, world.catalog().title_index)
     spans = sorted((m.start, m.end) for m in (*named.known, *named.unknown))
     assert all(0 <= start < end <= len(message) for start, end in spans)
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 import shop
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import BY_ID, FILMS, THIS_YEAR, lexicon
 
+from llmrec.catalog import Catalog
 from llmrec.lexicon import Lexicon, Marked, guess_language, terms
 from llmrec.types import LANGUAGES, Item
 
@@ -265,6 +268,44 @@ def test_marks_are_never_shared_by_two_spans() -> None:
 def test_an_empty_world_still_knows_its_words() -> None:
     nobody = Lexicon([], this_year=THIS_YEAR)
     assert [s.kind for s in nobody.mark("a horror film from the 90s").spans] == ["genre", "year"]
+
+
+# -- a lexicon of a catalogue --------------------------------------------------------------------
+
+MESSAGES = Path(__file__).resolve().parents[1] / "eval" / "messages"
+
+
+def test_a_lexicon_of_columns_is_that_of_the_items() -> None:
+    catalog = Catalog.embedded()
+    by_column = Lexicon.of(catalog, this_year=THIS_YEAR)
+    by_item = Lexicon(iter(catalog), this_year=THIS_YEAR)
+    assert by_column.known == by_item.known
+    for language in LANGUAGES:
+        lines = (MESSAGES / f"{language}.jsonl").read_text(encoding="utf-8").splitlines()
+        for line in lines[::10]:
+            for message in json.loads(line)["messages"]:
+                said = message["content"]
+                assert by_column.mark(said) == by_item.mark(said)
+                assert by_column.strangers(said, ()) == by_item.strangers(said, ())
+
+
+def test_what_a_catalogue_was_gathered_into_is_kept_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmrec.catalog._KEPT_FROM", 1)
+    path, said = tmp_path / "films.lance", "like Toy Story or Alien with darin and Keanu Reeves"
+    first = Lexicon.of(Catalog.from_items(FILMS, path), this_year=THIS_YEAR).mark(said)
+    assert first == lexicon().mark(said)
+    kept = sorted(f.name for f in (path / "kept").iterdir())
+    assert kept == ["lexicon-1.arrays", "titles-1.arrays"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Catalog, "columns", None)  # nothing is gathered again
+        assert Lexicon.of(Catalog.open(path), this_year=THIS_YEAR).mark(said) == first
+    (path / "kept" / "lexicon-1.arrays").write_bytes(b"damaged")
+    assert Lexicon.of(Catalog.open(path), this_year=THIS_YEAR).mark(said) == first
+    Catalog.from_items(FILMS[:1], path)  # another one in its place
+    fewer = Lexicon.of(Catalog.open(path), this_year=THIS_YEAR)
+    assert fewer.mark(said) == Lexicon(FILMS[:1], this_year=THIS_YEAR).mark(said) != first
 
 
 # -- the language of a text ----------------------------------------------------------------------

@@ -3,8 +3,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -800,3 +802,28 @@ def test_second_entries_of_one_film_are_not_shown() -> None:
     assert ids(rec.recommend("a horror film", k=7)) == ["a", "d", "e", "f"]
     asked = Conversation((Message("user", "Not that one, another horror film", ("f",)),))
     assert ids(rec.recommend(asked, k=7)) == ["a", "d", "e"]
+
+
+def test_the_tree_of_titles_is_kept_where_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmrec.catalog._KEPT_FROM", 1)
+    path = tmp_path / "films.lance"
+    Catalog.from_items(FILMS, path)
+
+    def asked() -> list[str]:
+        films = Recommender(ScriptedModel(), Catalog.open(path), profile=RULES)
+        return ids(films.recommend("films like Alien", k=5))
+
+    first, kept = asked(), path / "kept"
+    assert first
+    (trie,) = kept.glob("*.trie")
+    assert {f.name for f in kept.iterdir()} == {
+        trie.name, "labels-1.arrays", "lexicon-1.arrays", "likeness-1.arrays", "titles-1.arrays"
+    }  # fmt: skip
+    with monkeypatch.context() as patched:
+        patched.setattr("llmrec.trie.TitleTrie.from_arrays", None)  # it is not made again
+        assert asked() == first
+    shutil.rmtree(kept)
+    kept.write_text("in the way of what would be kept")
+    assert asked() == first

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rapidfuzz.distance import OSA
 
 from llmrec.titles import TitleIndex, TitleMatch, fold, words
 
@@ -313,6 +315,62 @@ def test_many_at_once_are_matched_as_one_by_one(names: list[str]) -> None:
     columns = list(zip(*ROWS, strict=True))
     index = TitleIndex(columns[0], columns[1], columns[2])
     assert index.match_many(names) == [index.match(n) for n in names]
+
+
+WORDS = st.sampled_from("the a o la matrix matrx story toy tóy 2 ii it’s & of amélie x".split())
+NAMES = st.lists(st.lists(WORDS, min_size=1, max_size=4).map(" ".join), min_size=1, max_size=9)
+
+
+def bare(key: str) -> str:
+    """The key without its article."""
+    first, _, rest = key.partition(" ")
+    return rest if rest and first in {"the", "a", "o", "la"} else key
+
+
+@given(NAMES, st.lists(WORDS, max_size=9).map(" ".join), st.data())
+def test_the_index_finds_what_a_look_at_every_name_finds(
+    names: list[str], text: str, data: st.DataObject
+) -> None:
+    rank = data.draw(st.lists(st.integers(0, 3), min_size=len(names), max_size=len(names)))
+    made = TitleIndex([(n,) for n in names], None, rank)
+    keys = [fold(n) for n in names]
+
+    def rows_of(key: str) -> list[int]:
+        own = [row for row, k in enumerate(keys) if key in (k, bare(k))]
+        return sorted(own, key=lambda row: (-rank[row], key != keys[row], row))
+
+    for key in {*keys, *map(bare, keys), fold(text)}:
+        assert list(made.lookup(key)) == rows_of(key)
+        whole = any(f"{a} {key}" in keys for a in ("the", "a", "o", "la"))
+        assert made.loses_article(key) == (" " not in key and key not in keys and whole)
+    ws = words(text)
+    taken: set[int] = set()
+    for n in range(len(ws), 0, -1):
+        for i in range(len(ws) - n + 1):
+            run = " ".join(w.key for w in ws[i : i + n])
+            if taken.isdisjoint(range(i, i + n)) and rows_of(run):
+                taken.update(range(i, i + n))
+    covered = {i for i, w in enumerate(ws) for f in made.find(text) if f.start <= w.start < f.end}
+    assert covered == taken
+
+
+@given(NAMES, st.sampled_from(["matrix of the story", "the toy story 2", "amelie", "", "la"]))
+def test_the_nearest_and_those_that_begin_so_are_found(names: list[str], near: str) -> None:
+    made = TitleIndex([(n,) for n in names])
+    for asked in (near, *names, f"{names[0]}s", names[0][1:], names[-1].replace("to", "ot")):
+        key = fold(asked)
+        start = f"{bare(key)} "
+        begun = [row for row, n in enumerate(names) if bare(fold(n)).startswith(start)]
+        assert made.beginning(400 * "matrix ") == ()
+        assert list(made.beginning(asked)) == (begun if len(start) >= 4 else [])
+        scores = [OSA.normalized_similarity(key, fold(n)) for n in names]
+        found = made.nearest(asked, margin=0.0)
+        if found.row is not None:
+            assert found.score == scores[found.row] == max(scores) >= 0.84
+        elif max(scores) >= 0.84:  # numbered otherwise
+            numbered = re.compile(r"\d+|\b[ivx]+\b")
+            first = fold(names[scores.index(max(scores))])
+            assert numbered.findall(key) != numbered.findall(first)
 
 
 def test_an_index_goes_to_another_process(index: TitleIndex) -> None:

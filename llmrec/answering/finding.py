@@ -172,7 +172,6 @@ def masked(message: str, named: Named) -> str:
 def find_named(
     message: str,
     index: TitleIndex,
-    years: Sequence[int | None],
     others: Sequence[tuple[int, int]] = (),
     terms: Sequence[tuple[int, int]] = (),
 ) -> Named:
@@ -180,11 +179,11 @@ def find_named(
 
     Parameters
     ----------
-    index: the titles of the catalogue. years: of its rows, to tell namesakes apart.
+    index: the titles of the catalogue.
     others: where the message names something else, such as people: no title is guessed there.
     terms: where it has the words of genres, countries and the like, which are no misspelt titles.
     """
-    return _Search(message, index, years, others, terms).result()
+    return _Search(message, index, others, terms).result()
 
 
 class _Search:
@@ -192,11 +191,10 @@ class _Search:
         self,
         message: str,
         index: TitleIndex,
-        years: Sequence[int | None],
         others: Sequence[tuple[int, int]],
         terms: Sequence[tuple[int, int]],
     ) -> None:
-        self.message, self.index, self.years = message, index, years
+        self.message, self.index = message, index
         self.others, self.terms = (*others, *terms), terms
         self.words = words(message)
         self.free = [True] * len(self.words)
@@ -332,7 +330,9 @@ class _Search:
     def _dated(self, rows: Sequence[int], end: int) -> bool:
         """Whether a year behind a title is about that of an item so named."""
         said = YEAR.match(self.message, end)
-        return said is not None and any(abs((self.years[r] or 0) - int(said[1])) <= 1 for r in rows)
+        return said is not None and any(
+            abs((self.index.years[r] or 0) - int(said[1])) <= 1 for r in rows
+        )
 
     def _lookup(self, run: Sequence[Word]) -> tuple[int, ...]:
         """The rows of a title; a number counts in both ways of writing: Part 2 and Part II."""
@@ -616,9 +616,9 @@ class _Search:
             end += 1
             text = self.message[start:end]
         if rows and (year := YEAR.match(self.message, end)):
-            near = [r for r in rows if abs((self.years[r] or 0) - int(year[1])) <= 1]
+            near = [r for r in rows if abs((self.index.years[r] or 0) - int(year[1])) <= 1]
             apart = "(" in year[0] or year[0].lstrip().startswith(",")
-            if apart or (near and len({self.years[r] for r in rows}) > 1):
+            if apart or (near and len({self.index.years[r] for r in rows}) > 1):
                 rows, end = tuple(near), year.end()
                 text = text if near else self.message[start:end]
         if rows and self.message[end : end + 1] in "?!" and self.message[end + 1 :].strip(" ?!"):

@@ -9,7 +9,6 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from llmrec.answering.finding import ASKING, QUOTED, Mention, Named, find_named, masked
@@ -145,17 +144,13 @@ class Reader:
         self.catalog = catalog
         self.lexicon = lexicon
 
-    @cached_property
-    def _years(self) -> list[int | None]:
-        return [None if y != y else int(y) for y in self.catalog.numbers("year").tolist()]
-
     def named(self, message: str) -> Named:
         """The titles that a message names."""
         spans = self.lexicon.mark(message).spans
         others = [(s.start, s.end) for s in spans if s.kind not in ("title", "unknown")]
         people = [(s.start, s.end) for s in spans if s.kind == "person"]
         terms = [(w.start, w.end) for w in words(message) if self.lexicon.is_term(w.key)]
-        named = find_named(message, self.catalog.title_index, self._years, others, terms)
+        named = find_named(message, self.catalog.title_index, others, terms)
         if _OF_ALL.match(fold(message)):  # of all films: no title but one in quotation marks
             quoted = (m for m in named.known if message[m.start] in QUOTES)
             return Named(tuple(quoted))
