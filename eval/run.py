@@ -6,6 +6,8 @@
     torchrun --nproc_per_node 2 eval/run.py --data data/redial --model runs/redial \\
         --strategy fine-tuned --out runs/eval/tuned
 
+    python eval/run.py --data data/redial --model http://127.0.0.1:8000/v1 --out runs/eval/chosen
+
 Kill it and run it again: it goes on where it was, and gives the same numbers. Beside every run
 stand four baselines on the same examples. `docs/evaluation.md` is the guide.
 """
@@ -16,9 +18,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from llmrec.errors import LLMRecError
+from llmrec.evaluation.choice_report import tell
 from llmrec.evaluation.options import RunOptions
-from llmrec.evaluation.running import run
+from llmrec.evaluation.running import Share, run
+from llmrec.options import script
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -30,17 +33,14 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@script("run", "the same command goes on where it was")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when done, 1 if it cannot be done, 130 if it was interrupted."""
     args = make_parser().parse_args(argv)
-    try:
-        folder = run(RunOptions.from_flags(vars(args)))
-    except LLMRecError as e:
-        print(f"run: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("run: interrupted; the same command goes on where it was", file=sys.stderr)
-        return 130
+    options = RunOptions.from_flags(vars(args))
+    folder = run(options)
+    if options.noted and Share.of_environment().rank == 0:
+        print(tell(folder))
     print(f"{folder}: report.md and report.html, figures in metrics.json")
     return 0
 

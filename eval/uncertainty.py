@@ -23,20 +23,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from llmrec._version import __version__
 from llmrec.catalog import Catalog
-from llmrec.errors import InputError, LLMRecError, MissingExtraError
+from llmrec.errors import InputError, MissingExtraError
 from llmrec.evaluation.data import Data, drawn
 from llmrec.folders import write_whole
 from llmrec.metrics.calibration import rejection_curve
 from llmrec.metrics.ranking import encoded, padded, scores
-from llmrec.options import Options
+from llmrec.options import Options, script
 from llmrec.options import option as _of
-from llmrec.recommender import Recommender
+from llmrec.recommender import Grounding, Recommender
 from llmrec.types import Conversation, Example, Uncertainty
 from llmrec.uncertainty.confidence import FILE, log_odds
 from llmrec.uncertainty.ensemble import METHODS, Method
@@ -59,10 +59,17 @@ class UncertaintyOptions(Options):
     split: str = _of("validation", "part of the data")
     catalog: str | None = _of(None, "folder of a catalogue (default: the items of the data)")
     limit: int | None = _of(None, "examples at most: so many drawn by the seed, in data order")
-    model: str = _of("embedded", "Hub id or folder, or 'embedded'")
-    adapter: str | None = _of(None, "Hub id or folder of an adapter for the model")
+    model: str = _of("embedded", "Hub id or folder, 'embedded', or the URL of a server")
+    server_model: str | None = _of(None, "which model of a server that has several")
+    adapter: str | None = _of(
+        None, "Hub id or folder of an adapter for the model, or its name on a server"
+    )
     ranker: str | None = _of(None, "Hub id or folder of a learned ranker")
-    grounding: str = _of("constrained", "of the recommender", "constrained", "match")
+    grounding: str = _of(
+        "auto",
+        "as Recommender takes it; auto: choose for a server, else constrained",
+        *("auto", *get_args(Grounding)),
+    )
     methods: tuple[str, ...] = _of(("all",), f"what is varied: {', '.join(METHODS)}, or all")
     variants: int = _of(8, "answers compared for each method")
     seed: int = _of(0, "of the variants, the halves of the dialogues and the bootstrap")
@@ -74,6 +81,13 @@ class UncertaintyOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.grounding == "auto":
+            object.__setattr__(self, "grounding", "choose" if self.served else "constrained")
+        if self.server_model and not self.served:
+            raise InputError(
+                f"server_model is {self.server_model!r} and {self.model!r} is no server: give its "
+                "URL as the model, or leave server_model out"
+            )
         for name in ("variants", "samples", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
@@ -87,6 +101,11 @@ class UncertaintyOptions(Options):
         for method in self.methods:
             if method not in (*METHODS, "all"):
                 raise InputError(f"methods has {method!r}: use {', '.join(METHODS)} or all")
+
+    @property
+    def served(self) -> bool:
+        """Whether the model stands behind a server."""
+        return self.model.startswith(("http://", "https://"))
 
     @property
     def varied(self) -> Sequence[Method] | None:
@@ -154,12 +173,16 @@ def run(options: UncertaintyOptions) -> Path:
 def load(options: UncertaintyOptions, data: Data) -> Recommender:
     """The recommender that is measured, without any confidence that it was given before."""
     catalog = Catalog.open(options.catalog) if options.catalog else Catalog.from_items(data.items())
+    model: Any = None if options.model == "embedded" else options.model
+    adapter = options.adapter
+    if options.served:
+        from llmrec.models.endpoint import Endpoint
+
+        model = Endpoint(options.model, model=options.server_model, adapter=adapter)
+        adapter = None
+    grounding: Any = options.grounding
     recommender = Recommender.from_pretrained(
-        None if options.model == "embedded" else options.model,
-        options.adapter,
-        catalog,
-        grounding="match" if options.grounding == "match" else "constrained",
-        ranker=options.ranker,
+        model, adapter, catalog, grounding=grounding, ranker=options.ranker
     )
     recommender.confidence = None
     return recommender
@@ -442,17 +465,11 @@ def _interval(figure: Mapping[str, float]) -> str:
     return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
+@script("uncertainty", "the same command goes on")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; 0 when done, 1 if it cannot be done, 130 if it was interrupted."""
     args = make_parser().parse_args(argv)
-    try:
-        folder = run(UncertaintyOptions.from_flags(vars(args)))
-    except LLMRecError as e:
-        print(f"uncertainty: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("uncertainty: interrupted; the same command goes on", file=sys.stderr)
-        return 130
+    folder = run(UncertaintyOptions.from_flags(vars(args)))
     print((folder / "report.md").read_text(encoding="utf-8"))
     return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -70,6 +71,9 @@ class Tally:
     ----------
     answers: that were asked for. unread: of these, such as held no list of numbers.
     picked, unknown, repeated: numbers that were taken, were not in the list, or came again.
+    listed: candidates that were shown.
+    down: how far down their lists the numbers taken stood, from 0 to 1, added up: half of
+        ``picked`` where the place plays no part.
     """
 
     answers: int = 0
@@ -77,6 +81,8 @@ class Tally:
     picked: int = 0
     unknown: int = 0
     repeated: int = 0
+    listed: int = 0
+    down: float = 0.0
 
     def __add__(self, other: Tally) -> Tally:
         """Both counts together."""
@@ -137,7 +143,21 @@ def question(
 
 
 def ask(model: LanguageModel, questions: Sequence[Question], k: int) -> list[str]:
-    """What a model answers to each; as it is where it is misshapen, empty where there is none."""
+    """What a model answers to each; as it is where it is misshapen, empty where there is none.
+
+    A server is sent each question apart, as many of them together as it is to be sent: lists of
+    several lengths have several schemas, and an answer that breaks its own makes no other wait.
+    """
+
+    def alone(q: Question) -> str:
+        return _generate(model, [q.prompt], choose_schema(len(q.order), k), _tokens(k))[0]
+
+    if (together := getattr(model, "concurrency", 0)) and len(questions) > 1:
+        pool = ThreadPoolExecutor(min(together, len(questions)))
+        try:
+            return list(pool.map(alone, questions))
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error nothing more is sent
     out = [""] * len(questions)
     sizes: dict[int, list[int]] = {}
     for at, q in enumerate(questions):
@@ -186,10 +206,13 @@ def verified(text: str, order: Sequence[int], n: int) -> Chosen:
     choice = parse_choice(text, len(order))
     if choice is None:
         _log.info("an answer that chooses nothing: %.80r", text)
-        return Chosen(tuple(range(n)), 0, (), Tally(answers=1, unread=1))
+        return Chosen(tuple(range(n)), 0, (), Tally(answers=1, unread=1, listed=len(order)))
     picked = [order[p] for p in choice.places]
     rest = (i for i in range(n) if i not in {*picked})
-    counts = Tally(1, 0, len(picked), len(choice.unknown), choice.repeated)
+    down = sum((p + 0.5) / len(order) for p in choice.places)
+    counts = Tally(
+        1, 0, len(picked), len(choice.unknown), choice.repeated, len(order), round(down, 4)
+    )
     return Chosen((*picked, *rest), len(picked), choice.unknown, counts)
 
 

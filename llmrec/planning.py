@@ -74,7 +74,7 @@ class Planner:
         unwanted = {*p.seen, *p.dislikes, *conversation.seen, *conversation.disliked}
         named = {*p.likes, *p.similar_to, *conversation.liked}
         for marked in understood.marked if self._things == "films" else ():
-            named |= {s.values[0] for s in marked.spans if s.kind == "title"}
+            named |= {v for s in marked.spans if s.kind == "title" for v in s.values[:1]}
         tiers = [unwanted if repeat else unwanted | named | {*conversation.mentioned}]
         if self._things == "products" and not repeat and conversation.mentioned:
             tiers.append(unwanted | named)  # of one kind of product there may be few

@@ -14,6 +14,7 @@ LLMREC_PICTURES: the hosts, separated by commas, from which the items' pictures 
 LLMREC_LINKS=1: a list can be shared by a link.
 LLMREC_ENDPOINT: the address of a server of models, or a model of Hugging Face's providers, in
 place of LLMREC_MODEL; its key is LLMREC_API_KEY. LLMREC_ENDPOINT_MODEL: which model of the server.
+LLMREC_ENDPOINT_ADAPTER: which of the adapters that it has loaded is named with each request.
 GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and GRADIO_ROOT_PATH: where the page is served.
 """
 
@@ -98,7 +99,9 @@ def load(settings: Mapping[str, str], *, gpu: bool) -> tuple[Recommender, bool]:
                 "LLMREC_ENDPOINT is set, and so is LLMREC_MODEL or LLMREC_ADAPTER: "
                 "unset the one or the others"
             )
-        model = _server(endpoint, given.get("LLMREC_ENDPOINT_MODEL"))
+        model = _server(
+            endpoint, given.get("LLMREC_ENDPOINT_MODEL"), given.get("LLMREC_ENDPOINT_ADAPTER")
+        )
     elif (model or adapter) and not gpu and not _on(given, "LLMREC_ON_CPU"):
         print(
             f"There is no GPU here, so {model or adapter} is not loaded and the embedded model "
@@ -312,10 +315,10 @@ def _nothing() -> None:
     """What ZeroGPU is shown where nothing borrows."""
 
 
-def _server(address: str, model: str | None) -> LanguageModel:
+def _server(address: str, model: str | None, adapter: str | None) -> LanguageModel:
     from llmrec.models.endpoint import Endpoint
 
-    return Endpoint(address, model=model)
+    return Endpoint(address, model=model, adapter=adapter)
 
 
 def _catalog(named: str | None) -> str | None:

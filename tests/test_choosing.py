@@ -2,19 +2,21 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_endpoint import Answer, Request, quick, serving
 from world import BY_ID, FILMS, WRITER, catalog, recommender, said
 
 from llmrec import Recommender
 from llmrec.catalog import Catalog
 from llmrec.choosing import LISTED, shuffled
 from llmrec.errors import InputError, SchemaError
-from llmrec.models.endpoint import MisfitError, misfit
+from llmrec.models.endpoint import KEY, MisfitError, misfit
 from llmrec.models.profile import Profile
 from llmrec.models.scripted import ScriptedModel, simplest
 from llmrec.prompting import (
@@ -139,6 +141,8 @@ def test_what_the_model_leaves_out_follows_by_the_signals() -> None:
     rec = choosing(chooser(last))
     assert ids(rec.recommend("a crime film", k=3)) == [by_signals[2], *by_signals[:2]]
     assert (rec.tally.answers, rec.tally.picked, rec.tally.unread) == (1, 1, 0)
+    assert rec.tally.listed == 3
+    assert rec.tally.down in (pytest.approx(1 / 6, abs=1e-4), 0.5, pytest.approx(5 / 6, abs=1e-4))
 
 
 @pytest.mark.parametrize(
@@ -196,6 +200,37 @@ def test_what_is_true_of_a_misshapen_answer_is_kept() -> None:
     reply = rec.chat("a crime film", k=1)
     assert reply.ungrounded == ("77",)
     assert rec.tally.picked == 1
+
+
+def test_a_server_is_sent_as_many_questions_together_as_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(KEY, raising=False)
+    under_way, most, lock = 0, 0, threading.Lock()
+    four = threading.Barrier(4, timeout=10)
+
+    def reply(request: Request) -> Answer | str:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        four.wait()  # nobody is answered before four have asked
+        with lock:
+            under_way -= 1
+        if "horror" in request.said:
+            return Answer({"error": {"message": "the request exceeds the context size"}}, 400)
+        return '{"chosen": ["1"]}'
+
+    with serving() as server:
+        server.reply = reply
+        model = quick(server, concurrency=4)
+        rec = Recommender(model, catalog(), profile=Profile("rules-only", "full", writes=False))
+        wishes = ["a crime film", "surprise me", "a horror film", "romance"] * 3
+        found = rec.recommend(wishes, k=1)
+    assert len(found) == len(server.chats) == 12  # lists of several lengths, and none twice
+    assert most == 4
+    assert (rec.tally.answers, rec.tally.unread, rec.tally.picked) == (12, 3, 9)
+    assert model.usage.requests == 12
 
 
 def test_from_pretrained_takes_it() -> None:

@@ -154,6 +154,7 @@ def test_what_is_finished_is_not_asked_again(model: LocalModel, tmp_path: Path) 
         ({"grounding": "match", "list_length": 2}, "model, zero-shot, match"),
         ({"strategy": "sampling", "lists": 2, "list_length": 1}, "model, sampling"),
         ({"ranker": "linear"}, "model, zero-shot, constrained, ranker linear"),
+        ({"grounding": "choose"}, "model, zero-shot, choose, ranker linear"),
     ],
 )
 def test_every_way_to_ask_resumes_to_the_same(
@@ -453,7 +454,20 @@ def test_what_cannot_be_answered_is_told_of_and_the_rest_is_done(tmp_path: Path)
             "here lists are written",
         ),
         (["--data", "DATA", "--ranker", "nowhere"], "'nowhere' holds no ranker: give a folder"),
-        (["--data", "DATA", "--model", "http://x/v1"], "a server, which gives no token probabilit"),
+        (
+            ["--data", "DATA", "--model", "http://x/v1", "--grounding", "constrained"],
+            "a server, which gives no token probabilities: use grounding choose or match",
+        ),
+        (
+            ["--data", "DATA", "--grounding", "choose", "--strategy", "few-shot"],
+            "a model that chooses answers with numbers",
+        ),
+        (["--data", "DATA", "--price-read", "-1"], "price_read is -1.0: give 0 or more"),
+        (["--data", "DATA", "--server-model", "m"], "and 'embedded' is none: give its URL"),
+        (
+            ["--data", "DATA", "--grounding", "choose", "--model", "none"],
+            "model is 'none': that goes with",
+        ),
         (
             [
                 "--data",
@@ -462,10 +476,10 @@ def test_what_cannot_be_answered_is_told_of_and_the_rest_is_done(tmp_path: Path)
                 "http://x/v1",
                 "--strategy",
                 "sampling",
-                "--adapter",
+                "--revision",
                 "y",
             ],
-            "is a server, which holds its model: leave adapter, revision and quantization out",
+            "is a server, which holds its model: leave revision and quantization out",
         ),
         (["--data", "DATA", "--strategy", "few-shot", "--shots", "99"], "shots is 99 and"),
         (

@@ -70,3 +70,12 @@ def test_a_plan_is_what_is_recommended_from() -> None:
     found = embedded.recommend("a Brazilian comedy from the 2000s", k=3)
     assert {r.item.id for r in found} <= ids(embedded, plan.rows)
     assert plan.rows.size == embedded.narrowing(plan)[-1] < embedded.narrowing(plan)[0]
+
+
+@pytest.mark.parametrize("text", ["I did like 2, 3, 4, 5", "shorter than the third one"])
+def test_films_that_are_pointed_at_and_were_not_shown_are_none(
+    recommender: Recommender, text: str
+) -> None:
+    shown = Conversation().add(Message("user", "a comedy")).add(Message("assistant", "1.", ("a",)))
+    plan = recommender.plan(shown.add(Message("user", text)))
+    assert ids(recommender, plan.rows) <= {"b", "c", "d"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -19,6 +20,7 @@ from llmrec.evaluation.baselines import Baseline, Mentions
 from llmrec.evaluation.predictions import Prediction
 from llmrec.evaluation.shots import choose_shots, few_shot
 from llmrec.evaluation.systems import (
+    ChoosingSystem,
     MatchSystem,
     ModelSystem,
     RecommenderSystem,
@@ -405,6 +407,52 @@ def test_a_reply_that_the_model_writes_is_judged_by_its_own_words() -> None:
     assert (made.language, made.reply_language) == ("en", "es")
     assert made.text == "Te van a gustar estas películas, son muy buenas: Toy Story"
     assert len(spanish.calls) == 1
+
+
+# -- a model that chooses ---------------------------------------------------------------------
+
+
+def test_what_is_chosen_stands_before_what_was_listed() -> None:
+    answers = ['{"chosen": ["2", "99", "2"]}', "no idea", '{"chosen": ["77"]}']
+    model = Scripted(answers)
+    system = ChoosingSystem("x", model, world.catalog(), depth=10, length=3)
+    cases = [case("coco", named=["alien"], name=str(n)) for n in range(3)]
+    first, unread, unknown = system.predictions(cases)
+    order = system.choices["1"].order
+    assert unread.items == unknown.items == order  # the signals' order is what is left
+    assert "alien" not in order  # what was mentioned is not listed
+    assert len(order) == len(set(order)) == 10
+    shown = [c.messages[0].content.split("[2] ")[1].splitlines()[0] for c in model.calls]
+    assert world.BY_ID[first.items[0]].title in shown[0]
+    assert set(first.items) == set(order)
+    assert (first.tiers, first.outside, first.duplicates) == ({"chosen": 1}, 1, 1)
+    assert (unread.tiers, unread.outside) == ({}, 0)
+    assert (unknown.tiers, unknown.outside) == ({}, 1)
+    counts = [system.choices[e.id].counts for e in cases]
+    assert [(c.answers, c.unread, c.picked, c.unknown) for c in counts] == [
+        (1, 0, 1, 1),
+        (1, 1, 0, 0),
+        (1, 0, 0, 1),
+    ]
+    assert {c.listed for c in counts} == {13}
+    assert counts[0].down == pytest.approx(1.5 / 13, abs=1e-4)
+    assert model.calls[0].schema["properties"]["chosen"]["maxItems"] == 3  # type: ignore[index]
+
+
+def test_a_batch_chooses_what_each_chooses_alone() -> None:
+    def reply(messages: Sequence[Message]) -> str:
+        return json.dumps({"chosen": [str(1 + len(messages[-1].content) % 9)]})
+
+    cases = [e for n in range(4) for e in evaluated.talk(n, 2)]
+    made = ChoosingSystem("x", Scripted(reply), world.catalog(), depth=5).predictions(cases)
+    alone = ChoosingSystem("x", Scripted(reply), world.catalog(), depth=5)
+    assert without_seconds(made) == without_seconds(
+        [p for e in cases for p in alone.predictions([e])]
+    )
+    assert [p.mentioned for p in made] == [e.conversation.mentioned for e in cases]
+    everything = Conversation((Message("user", "a film", tuple(evaluated.IDS)),))
+    (none,) = alone.predictions([Example(everything, ("coco",), id="none")])
+    assert (none.items, alone.choices["none"].counts.answers) == ((), 0)
 
 
 def test_talks_that_no_user_would_begin_are_asked_all_the_same() -> None:

@@ -15,12 +15,14 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from test_endpoint import Request, serving
 from world import BY_ID, FILMS, WRITER, catalog, recommender, rules, said
 
 from eval.uncertainty import Answers, main, verdict
 from llmrec.errors import InputError
 from llmrec.lexicon import terms
 from llmrec.metrics.calibration import Calibrator, auroc, ece
+from llmrec.models.endpoint import KEY
 from llmrec.models.profile import Profile
 from llmrec.models.scripted import ScriptedModel
 from llmrec.preferences import Understood
@@ -793,8 +795,40 @@ def test_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "another run: its seed was 0 and is 1: choose another --out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("biased", [False, True])
+def test_the_order_of_a_list_sways_who_chooses_by_it(
+    biased: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY, raising=False)
+
+    def reply(request: Request) -> str:
+        lines = [x for x in request.body["messages"][0]["content"].splitlines() if x[:1] == "["]
+        if not lines:  # it is asked what was said
+            return "I do not know."
+        order = range(len(lines))
+        by_title = sorted(order, key=lambda n: lines[n].partition("] ")[2])
+        return json.dumps({"chosen": [str(n + 1) for n in (order if biased else by_title)[:10]]})
+
+    written(tmp_path / "data")
+    catalog().save(tmp_path / "world.lance")
+    with serving() as server:
+        server.reply = reply
+        more = ("--model", server.url, "--methods", "order", "--variants", "3")
+        assert main(flags(tmp_path, "out", *more)) == 0
+    out = tmp_path / "out"
+    assert json.loads((out / "run.json").read_text())["grounding"] == "choose"
+    lines = [json.loads(x) for x in (out / "answers.jsonl").read_text().splitlines()]
+    overlap = [line["certainties"]["order.rbo"] for line in lines]
+    assert len(overlap) == 20
+    if biased:
+        assert np.mean(overlap) < 0.95
+    else:
+        assert overlap == pytest.approx([1.0] * 20)
+
+
 def test_what_the_script_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for more, said_ in (
+        (["--server-model", "x"], "'embedded' is no server: give its URL as the model"),
         (["--methods", "magic"], "methods has 'magic': use logits, clarifications"),
         (["--variants", "0"], "variants is 0: give 1 or more"),
         ([], "there is no catalogue at"),

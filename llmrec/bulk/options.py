@@ -28,20 +28,26 @@ class BulkOptions(Options):
     # Who is asked
     model: str = _of("embedded", "Hub id or folder, 'embedded', or the URL of a server")
     server_model: str | None = _of(None, "which model of a server that has several")
-    adapter: str | None = _of(None, "Hub id or folder of an adapter for the model")
+    adapter: str | None = _of(
+        None, "Hub id or folder of an adapter for the model, or its name on a server"
+    )
     revision: str | None = _of(None, "branch, tag or commit of the model")
     quantization: str = _of("none", "of the weights", "none", "4bit", "8bit")
     chat_template_from: str | None = _of(None, "take the chat template of this tokenizer")
     catalog: str | None = _of(None, "folder of a catalogue (default: the embedded films)")
     grounding: str = _of(
-        "constrained", "as Recommender takes it; of a server 'match'", *get_args(Grounding)
+        "auto",
+        "as Recommender takes it; auto: choose for a server, else constrained",
+        *("auto", *get_args(Grounding)),
     )
     ranker: str | None = _of(
         None, "folder or Hub id of a learned ranker (default: the one beside the model, if any)"
     )
 
     # How it is asked; padding and threads change the last bits of a score
-    batch_size: int = _of(0, "conversations that are asked together; 0: 16 of a server, else 1")
+    batch_size: int = _of(
+        0, "conversations asked together, of a server requests under way; 0: 16 of a server, else 1"
+    )
     shard_rows: int = _of(256, "conversations of a shard: so many a kill costs at most")
     threads: int = _of(1, "CPU threads of each process; 0: as torch chooses")
 
@@ -52,6 +58,8 @@ class BulkOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.grounding == "auto":
+            object.__setattr__(self, "grounding", "choose" if self.served else "constrained")
         if not self.input:
             raise InputError(
                 "no input is given: name with --input a file or folder of conversations, "
@@ -64,13 +72,14 @@ class BulkOptions(Options):
                 raise InputError(f"{name} is {getattr(self, name)}: give {least} or more")
         if self.served and self.grounding == "constrained":
             raise InputError(
-                f"{self.model} is a server, which gives no token probabilities: use grounding match"
+                f"{self.model} is a server, which gives no token probabilities: use grounding "
+                "choose or match"
             )
-        held = (self.adapter, self.revision, self.chat_template_from)
-        if self.served and (held != (None, None, None) or self.quantization != "none"):
+        held = (self.revision, self.chat_template_from)
+        if self.served and (held != (None, None) or self.quantization != "none"):
             raise InputError(
-                f"{self.model} is a server, which holds its model: leave adapter, revision, "
-                "quantization and chat_template_from out"
+                f"{self.model} is a server, which holds its model: leave revision, quantization "
+                "and chat_template_from out"
             )
         if self.server_model and not self.served:
             raise InputError(

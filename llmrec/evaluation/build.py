@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from llmrec.catalog import Catalog
 from llmrec.evaluation.baselines import Baseline, Mentions
+from llmrec.evaluation.choices import Noted
 from llmrec.evaluation.learned import Beside, LearnedSystem
 from llmrec.evaluation.options import RunOptions
 from llmrec.evaluation.shots import few_shot
 from llmrec.evaluation.systems import (
+    ChoosingSystem,
     MatchSystem,
     ModelSystem,
     RecommenderSystem,
@@ -42,9 +44,28 @@ def build_system(
     if options.baseline:
         return Baseline(options.baseline, mentions, depth=depth, seed=options.seed)
     learned = None if options.ranker in ("none", "linear") else LearnedRanker.find(options.ranker)
-    if learned is not None and (options.model == "none" or not learned.model_share):
+    if (
+        learned is not None
+        and not options.chooses
+        and (options.model == "none" or not learned.model_share)
+    ):
         return LearnedSystem(name, learned, depth=depth)
-    model: Any = _model(options)
+    model = _model(options)
+    system = _asking(options, model, learned, catalog, shots)
+    if options.noted:
+        return Noted(system, model, options.out, afresh=options.restart)
+    return system
+
+
+def _asking(
+    options: RunOptions,
+    model: Any,
+    learned: LearnedRanker | None,
+    catalog: Catalog,
+    shots: Sequence[Example],
+) -> System:
+    """The system in which the model is asked."""
+    name, depth = options.system, max(options.ks)
     if options.strategy == "sampling":
         return SamplingSystem(
             name,
@@ -54,6 +75,10 @@ def build_system(
             length=options.list_length,
             temperature=options.temperature,
             seed=options.seed,
+        )
+    if options.chooses:
+        return ChoosingSystem(
+            name, model, catalog, depth=depth, length=options.list_length, ranker=learned
         )
     strategy = _shown(model, catalog, shots) if shots else None
     if options.grounding == "match":
@@ -66,10 +91,17 @@ def build_system(
 
 
 def _model(options: RunOptions) -> LanguageModel:
-    if options.model.startswith(("http://", "https://")):
+    if options.served:
         from llmrec.models.endpoint import Endpoint
 
-        return Endpoint(options.model)
+        price = (options.price_read, options.price_written)
+        return Endpoint(
+            options.model,
+            model=options.server_model,
+            adapter=options.adapter,
+            price=price if any(price) else None,
+            concurrency=options.batch_size,
+        )
     from llmrec.models.local import LocalModel
 
     return LocalModel.from_pretrained(

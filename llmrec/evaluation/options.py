@@ -21,7 +21,7 @@ class RunOptions(Options):
     """The whole of an evaluation. The fields are the flags and the keys of a file of YAML."""
 
     # What does not change what a system says; a finished run is never asked again for these.
-    ASIDE = ("out", "threads", "restart")
+    ASIDE = ("out", "threads", "restart", "price_read", "price_written")
 
     # What is asked
     data: str = _of("", "folder that train/prepare.py wrote, or a JSONL file of conversations")
@@ -31,7 +31,10 @@ class RunOptions(Options):
 
     # Who is asked
     model: str = _of("embedded", "Hub id or folder, 'embedded', the URL of a server, or none")
-    adapter: str | None = _of(None, "Hub id or folder of an adapter for the model")
+    server_model: str | None = _of(None, "which model of a server that has several")
+    adapter: str | None = _of(
+        None, "Hub id or folder of an adapter for the model, or its name on a server"
+    )
     revision: str | None = _of(None, "branch, tag or commit of the model")
     quantization: str = _of("none", "of the weights", "none", "4bit", "8bit")
     chat_template_from: str | None = _of(None, "take the chat template of this tokenizer")
@@ -45,24 +48,28 @@ class RunOptions(Options):
     )
     shots: int = _of(5, "few-shot: answered examples from the training part")
     grounding: str = _of(
-        "constrained",
-        "rank the titles of the catalogue exactly, or match a list that the model writes",
-        *("constrained", "match"),
+        "auto",
+        "rank the titles of the catalogue exactly, choose from the ranker's best candidates, or "
+        "match a list that the model writes; auto: choose for a server, else constrained",
+        *("auto", "constrained", "choose", "match"),
     )
     ranker: str = _of(
         "none",
         "none: the model's own ranking of every item; linear: the whole recommender, with "
         "understanding, filters and hand-set weights; or a folder or Hub id of a learned ranker, "
-        "which ranks every item, with the model where it has learned the model's share",
+        "which ranks every item, with the model where it has learned the model's share. What a "
+        "model is to choose from is listed by one of the latter two (none: linear)",
     )
     lists: int = _of(20, "sampling: how many lists")
-    list_length: int = _of(10, "match and sampling: titles read of a list")
+    list_length: int = _of(10, "choose: titles asked for; match and sampling: read of a list")
     temperature: float = _of(0.7, "sampling: of the dice")
 
     # How it is counted
     ks: tuple[int, ...] = _of((1, 5, 10, 50), "depths of the metrics")
     seed: int = _of(0, "of --limit, the shots, the dice and the random baseline")
-    batch_size: int = _of(16, "examples that are asked together")
+    batch_size: int = _of(16, "examples that are asked together; of a server all at once")
+    price_read: float = _of(0.0, "server: of a million tokens that it reads")
+    price_written: float = _of(0.0, "server: of a million tokens that it writes")
 
     # Where it goes
     out: str = _of("runs/eval", "folder of the run")
@@ -71,13 +78,19 @@ class RunOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.grounding == "auto":
+            choose = self.served and self.strategy != "sampling"
+            object.__setattr__(self, "grounding", "choose" if choose else "constrained")
+        if self.chooses and self.ranker == "none":
+            object.__setattr__(self, "ranker", "linear")
         for name in _POSITIVE:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
         if self.limit is not None and self.limit < 1:
             raise InputError(f"limit is {self.limit}: give 1 or more, or leave it out")
-        if self.threads < 0:
-            raise InputError(f"threads is {self.threads}: give 0 or more")
+        for name in ("threads", "price_read", "price_written"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}: give 0 or more")
         if not min(self.ks) >= 1 or max(self.ks) > 1_000:
             raise InputError(f"ks are {' '.join(map(str, self.ks))}: give depths of 1 to 1000")
         if self.temperature <= 0:
@@ -94,12 +107,14 @@ class RunOptions(Options):
         object.__setattr__(self, "ks", tuple(sorted(set(self.ks))))
 
     def _contradictions(self) -> tuple[tuple[bool, str], ...]:
-        served = self.model.startswith(("http://", "https://"))
+        served = self.served
         writes = self.grounding == "match" or self.strategy == "sampling"
         whole = self.ranker != "none"
         return (
             (
-                self.model == "none" and self.ranker in ("none", "linear") and not self.baseline,
+                self.model == "none"
+                and (self.chooses or self.ranker in ("none", "linear"))
+                and not self.baseline,
                 "model is 'none': that goes with the folder of a learned ranker, or a baseline",
             ),
             (
@@ -113,16 +128,41 @@ class RunOptions(Options):
                 "none, or grounding constrained without sampling",
             ),
             (
-                served and not writes,
-                f"{self.model} is a server, which gives no token probabilities: use grounding "
-                "match, or strategy sampling",
+                self.chooses and self.strategy in ("few-shot", "sampling"),
+                f"strategy {self.strategy} shows or writes lists of titles, and a model that "
+                "chooses answers with numbers: use strategy zero-shot, or another grounding",
             ),
             (
-                served and (self.adapter, self.revision, self.quantization) != (None, None, "none"),
-                f"{self.model} is a server, which holds its model: leave adapter, revision and "
+                served and not writes and not self.chooses,
+                f"{self.model} is a server, which gives no token probabilities: use grounding "
+                "choose or match, or strategy sampling",
+            ),
+            (
+                served and (self.revision, self.quantization) != (None, "none"),
+                f"{self.model} is a server, which holds its model: leave revision and "
                 "quantization out",
             ),
+            (
+                not served and bool(self.server_model or self.price_read or self.price_written),
+                f"server_model and prices are of a server, and {self.model!r} is none: give its "
+                "URL as the model, or leave them out",
+            ),
         )
+
+    @property
+    def served(self) -> bool:
+        """Whether the model stands behind a server."""
+        return self.model.startswith(("http://", "https://"))
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the model names numbers of candidates that are listed to it."""
+        return self.grounding == "choose"
+
+    @property
+    def noted(self) -> bool:
+        """Whether there is more to note of a batch than predictions: its price, or a choice."""
+        return (self.served or self.chooses) and not self.baseline
 
     @property
     def tuned(self) -> bool:
@@ -133,6 +173,8 @@ class RunOptions(Options):
 
     @property
     def _model_is_not_asked(self) -> bool:
+        if self.chooses:
+            return False
         try:
             said = json.loads((Path(self.ranker) / "ranker.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -146,7 +188,8 @@ class RunOptions(Options):
             return self.baseline
         if self.model == "none" or self._model_is_not_asked:
             return f"ranker {Path(self.ranker).name}"
-        names = [Path(n).name if Path(n).is_dir() else n for n in (self.model, self.adapter) if n]
+        named = (self.server_model or self.model, self.adapter)
+        names = [Path(n).name if Path(n).is_dir() else n for n in named if n]
         how = [self.strategy]
         if self.strategy != "sampling":
             how.append(self.grounding)

@@ -38,6 +38,7 @@ _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "numpy", "lancedb"
 _OURS = (
     *(RECORD, PREDICTIONS, "baselines", "items.json", "items.npz", "examples.jsonl"),
     *("metrics.json", "report.md", "report.html", "plots"),
+    *("choices.jsonl", "choices.json", "choices.md"),
 )
 
 
@@ -239,7 +240,7 @@ def _write_items(folder: Path, catalog: Catalog, mentions: Mentions) -> None:
     part.replace(folder / "items.npz")
     said = {
         "ids": list(catalog.ids),
-        "titles": catalog.labels,
+        "titles": list(catalog.labels),
         "features": [f"{kind}: {value}" for kind, value in number],
         "training_dialogues": mentions.dialogues,
     }

@@ -116,8 +116,11 @@ def run(
     ask(folder, build, examples, options.batch_size, share, progress=progress)
     if share.rank == 0 and reports:
         from llmrec.evaluation.aggregate import aggregate
+        from llmrec.evaluation.choice_report import write_as_listed
         from llmrec.evaluation.report import report
 
+        if options.noted:
+            write_as_listed(folder)
         aggregate(folder)
         report(folder)
     return folder

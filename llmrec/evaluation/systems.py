@@ -1,4 +1,4 @@
-"""Systems hides what is asked for a list: a model's ranking, a recommender, or written lists.
+"""Systems hides what is asked for a list: a ranking, a recommender, a choice, or written lists.
 
 Whatever a system says of an example depends on the example, the batch it is in and the options,
 and on nothing that was asked before: a run that goes on says what an uninterrupted one says.
@@ -6,21 +6,26 @@ and on nothing that was asked before: a run that goes on says what an uninterrup
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from llmrec.choosing import Tally
 from llmrec.decoding import rank_titles, title_trie
 from llmrec.evaluation.baselines import prediction, seed_of
 from llmrec.evaluation.predictions import Prediction
 from llmrec.lexicon import guess_language
 from llmrec.models.base import LanguageModel, ScoringModel
 from llmrec.models.profile import Profile
+from llmrec.models.scripted import ScriptedModel
 from llmrec.preferences import Understander
 from llmrec.prompting import TITLE_END, FewShot, Strategy, ZeroShot, parse_titles, reply_prompt
+from llmrec.ranker import LearnedRanker
 from llmrec.ranker.linear import Ranker
 from llmrec.recommender import MAX_K, Recommender
 from llmrec.types import MAX_MESSAGE_CHARS, Conversation, Example, Message, Reply
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from llmrec.catalog import Catalog
 
 __all__ = [
+    "Choice",
+    "ChoosingSystem",
     "MatchSystem",
     "ModelSystem",
     "RecommenderSystem",
@@ -96,7 +103,7 @@ class _Asking:
             "runs": runs,
         }
 
-    def _made(self, grounding: Any, ranker: Ranker | None = None) -> Recommender:
+    def _made(self, grounding: Any, ranker: Ranker | LearnedRanker | None = None) -> Recommender:
         return Recommender(
             self._model,
             self._catalog,
@@ -234,6 +241,89 @@ class RecommenderSystem(_Asking):
             for c, r in zip(asked, replies, strict=True)
         ]
         return self._model.generate(prompts, max_new_tokens=REPLY_TOKENS)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a model chose from, and how.
+
+    Attributes
+    ----------
+    order: ids of candidates as the signals order them; the first ``counts.listed`` were shown.
+    counts: of the one answer.
+    """
+
+    order: tuple[str, ...]
+    counts: Tally
+
+
+@dataclass(frozen=True)
+class _Apart(Tally):
+    """A tally that keeps what is added to it apart."""
+
+    each: list[Tally] = field(default_factory=list)
+
+    def __add__(self, other: Tally) -> Tally:
+        self.each.append(other)
+        return self
+
+
+class ChoosingSystem(_Asking):
+    """The whole recommender, whose model names numbers of candidates that are listed to it.
+
+    What it does not choose follows in the order of the signals. Nothing that was mentioned is
+    listed, as in use: so only new targets can be found.
+
+    Parameters
+    ----------
+    depth: how many items are wanted. length: how many the model is asked for.
+    ranker: how the signals are combined; None: the recommender's own weights.
+
+    Attributes
+    ----------
+    choices: of the last batch, by the example's id.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: LanguageModel,
+        catalog: Catalog,
+        *,
+        depth: int,
+        length: int = 10,
+        ranker: Ranker | LearnedRanker | None = None,
+    ) -> None:
+        super().__init__(name, model, catalog)
+        self._recommender = self._made("choose", ranker)
+        self._depth, self._length = depth, length
+        self.choices: dict[str, Choice] = {}
+
+    def _predictions(self, examples: Sequence[Example]) -> list[Prediction]:
+        self.choices = {}
+        asked = [_askable(e.conversation) for e in examples]
+        tally = self._recommender.tally = _Apart()
+        replies: list[Reply] = self._recommender.chat(asked, self._length, route="recommend")
+        signals = copy.copy(self._recommender)  # the same with a model that has no opinion
+        signals.model, signals.tally = ScriptedModel(""), Tally()
+        orders = signals.recommend(asked, min(MAX_K, max(self._depth, self._length)))
+        answers = (t for t in tally.each if t.listed)
+        out = []
+        for e, reply, order in zip(examples, replies, orders, strict=True):
+            chosen = [r.item.id for r in reply.recommendations]
+            all_of = tuple(r.item.id for r in order)
+            counts = next(answers) if chosen else Tally()
+            self.choices[e.id] = Choice(all_of, counts)
+            out.append(
+                prediction(
+                    e,
+                    list(dict.fromkeys((*chosen, *all_of))),
+                    tiers={"chosen": counts.picked} if counts.picked else {},
+                    outside=counts.unknown,
+                    duplicates=counts.repeated,
+                )
+            )
+        return out
 
 
 class MatchSystem(_Asking):
