@@ -4,7 +4,7 @@
 
     python docs/models_table.py --write docs/models.md
 
-What did not pass has no number. The tests take about a minute; with --write the lines between
+What did not pass has no number. The tests take a few minutes; with --write the lines between
 the two marks of the guide are replaced, else the table is printed.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ROOT / "tests" / "test_architectures.py"
+TESTS = [str(ROOT / "tests" / name) for name in ("test_architectures.py", "test_gguf.py")]
 BEGIN, END = "<!-- made by docs/models_table.py -->", "<!-- end -->"
 COLUMNS = {
     "architecture": "architecture",
@@ -30,6 +30,10 @@ COLUMNS = {
     "4bit": "4 bits",
     "8bit": "8 bits",
     "adapters": "2 adapters",
+    "f32": "GGUF",
+    "q8_0": "Q8_0",
+    "q4_0": "Q4_0",
+    "alone": "alone",
 }
 
 
@@ -76,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     args = make_parser().parse_args(argv)
     recorder = Recorder()
-    code = int(pytest.main(["-q", "-m", "", "-p", "no:cacheprovider", str(TESTS)], [recorder]))
+    code = int(pytest.main(["-q", "-m", "", "-p", "no:cacheprovider", *TESTS], [recorder]))
     made = table(list(recorder.rows.values()))
     if args.write is None:
         print(made)

@@ -180,6 +180,10 @@ class Understander:
             out.append(Understood(preferences, marked, asked, doubtful))
         return out
 
+    def forget(self) -> None:
+        """Forget what the model said of former turns; it is asked again."""
+        self._answers.clear()
+
     def language(self, conversation: Conversation) -> str:
         """The language that a reply should be in: the one set, else that of the user's words."""
         return language_of(conversation)
@@ -444,9 +448,8 @@ class Understander:
         )
         titles = [s for s in turn.marked.spans if s.kind == "title"]
         titles.sort(key=lambda s: s.mark not in compared)
-        named = [
-            s.values[0] for s in titles if turn.roles.get(s.mark) != "seen" or s.mark in compared
-        ]
+        meant = [s for s in titles if turn.roles.get(s.mark) != "seen" or s.mark in compared]
+        named = [v for s in meant for v in s.values[:1]]  # none of a film that was not shown
         reference = next((self._get_item(i) for i in (*named, *turn.shown)), None)
         year = reference.year if reference else None
         runtime = reference.runtime if reference else None

@@ -20,6 +20,7 @@ from typing import Any
 import world
 
 from llmrec.bulk import BulkOptions, run
+from llmrec.bulk.places import Remote
 from llmrec.catalog import Catalog
 from llmrec.errors import ModelError
 from llmrec.models.profile import Profile
@@ -116,6 +117,16 @@ def watch_tables() -> None:
         return done
 
     Path.replace = told  # type: ignore[method-assign,assignment]
+    write = Remote.write
+
+    def written(self: Remote, content: bytes) -> None:
+        if self.name.startswith("shard-"):
+            passed("part")
+        write(self, content)
+        if self.name.startswith("shard-"):
+            passed("whole")
+
+    Remote.write = written  # type: ignore[method-assign]
 
 
 if "KILL" in os.environ:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import world
@@ -19,9 +22,10 @@ from llmrec.folders import public_name
 from llmrec.models.files import find_file
 from llmrec.models.local import EMBEDDED, EMBEDDED_NAME, LocalModel
 from llmrec.models.profile import Profile
+from llmrec.prompting import FewShot, recommend_prompt
 from llmrec.recommender import Recommender
 from llmrec.titles import told_apart
-from llmrec.types import Message
+from llmrec.types import Conversation, Message, Preferences
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 PLAIN = "{% for m in messages %}[{{ m['content'] }}]{% endfor %}"
@@ -257,6 +261,70 @@ def test_what_one_adapter_remembers_is_not_told_to_another(
         assert view.fed - before == again
 
 
+def few_shot(view: LocalModel) -> list[list[int]]:
+    """Prompts of several conversations with the same system prompt and examples."""
+    shots = FewShot(tuple((f"I liked {t}, and now?", ("Heat", "Alien")) for t in tiny.TITLES[:3]))
+    return [
+        view.prompt_ids(
+            recommend_prompt(Conversation.of(f"{t}!"), Preferences(), {}, strategy=shots)
+        )
+        for t in ("Star Wars", "Kells", "千と千尋の神隠し", "comedy")
+    ]
+
+
+def alike(one: list[int], other: list[int]) -> int:
+    """How many tokens both begin with."""
+    return next(n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+
+
+def test_what_all_requests_begin_with_is_run_once_for_each_adapter(
+    two: dict[str | None, Path | None], tmp_path: Path
+) -> None:
+    model = loaded(tiny.folder(tmp_path / "base", max_position_embeddings=2048), two)
+    prompts = few_shot(model)
+    (shared,) = {alike(a, b) for a in prompts for b in prompts if a is not b}
+    own = [len(p) - shared for p in prompts]
+    assert shared > 10 * max(own)
+    for name in two:
+        view = model.with_adapter(name)
+        view.runner.mode  # noqa: B018  the probe feeds tokens too
+        fed = [view.fed]
+        for prompt in prompts:
+            view.prefill(prompt)
+            fed.append(view.fed)
+        assert np.diff(fed).tolist() == [shared + own[0], *own[1:]]
+
+
+def test_threads_run_it_once_for_each_adapter_too(
+    two: dict[str | None, Path | None], tmp_path: Path
+) -> None:
+    base = tiny.folder(tmp_path / "base", max_position_embeddings=2048)
+    model = loaded(base, two)
+    prompts = few_shot(model)
+    shared = alike(prompts[0], prompts[1])
+    before = {
+        name: (model.with_adapter(name).runner.mode, model.with_adapter(name).fed) for name in two
+    }
+    right = {
+        name: [alone(base, at).prefill(p).logprobs for p in prompts] for name, at in two.items()
+    }
+    got: dict[tuple[str | None, int], Any] = {}
+
+    def ask(name: str | None, number: int) -> None:
+        got[name, number] = model.with_adapter(name).prefill(prompts[number]).logprobs
+
+    threads = [threading.Thread(target=ask, args=(n, i)) for i in range(len(prompts)) for n in two]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name in two:
+        fed = model.with_adapter(name).fed - before[name][1]
+        assert fed == shared + sum(len(p) - shared for p in prompts)
+        for number, wanted in enumerate(right[name]):
+            assert got[name, number] == pytest.approx(wanted, abs=1e-4)
+
+
 def test_former_prompts_of_all_adapters_share_one_memory() -> None:
     from llmrec.models.network import Prefixes
 
@@ -417,6 +485,7 @@ def test_kinds_of_lora_share_a_network(shared_base: Path, tmp_path: Path) -> Non
         "rslora": {"use_rslora": True, "r": 8},
         "head": {"modules_to_save": ["lm_head"]},
         "tokens": {"trainable_token_indices": [8, 9, 10]},
+        "later": {},
     }
     places: dict[str | None, Path | None] = {None: None}
     for seed, (name, options) in enumerate(kinds.items(), 3):
@@ -481,6 +550,180 @@ def test_adapters_share_a_quantised_base(tmp_path: Path, bits: Any) -> None:
     assert own[None] != own["one"] != own["two"]
     for name in ("two", None, "one", "two"):
         assert said(model.with_adapter(name)) == own[name]
+    for gone, left in (("one", "two"), ("two", None)):
+        model.remove_adapter(gone)
+        assert said(model.with_adapter(left)) == own[left]
+        assert said(model) == own[None]
+
+
+# -- and let go -------------------------------------------------------------------------------
+
+
+def held(model: LocalModel) -> tuple[int, int, list[str]]:
+    """How many tensors the network has, of how many numbers, and what its modules are called."""
+    own = [*model.model.parameters(), *model.model.buffers()]
+    return len(own), sum(t.numel() for t in own), sorted(n for n, _ in model.model.named_modules())
+
+
+def alive() -> Counter[tuple[int, ...]]:
+    """The shapes of the tensors that there are, whoever has them."""
+    import torch
+
+    gc.collect()
+    return Counter(tuple(o.shape) for o in gc.get_objects() if type(o) is torch.nn.Parameter)
+
+
+@pytest.mark.parametrize("kind", ["plain", "dora", "head", "tokens"])
+def test_a_removed_adapter_leaves_nothing_behind(
+    shared_base: Path, two: dict[str | None, Path | None], tmp_path: Path, kind: str
+) -> None:
+    options: dict[str, dict[str, Any]] = {
+        "dora": {"use_dora": True},
+        "head": {"modules_to_save": ["lm_head"]},
+        "tokens": {"trainable_token_indices": [8, 9, 10]},
+    }
+    place = adapter(tmp_path / kind, str(shared_base), seed=5, **options.get(kind, {}))
+    model = alone(shared_base, None)
+    own = {name: said(alone(shared_base, at)) for name, at in {**two, kind: place}.items()}
+    bare, shapes = held(model), alive()
+    for name in (kind, "one"):
+        model.add_adapter(place if name == kind else two["one"] or "", name=name)
+    for name in (kind, "one", None):
+        assert said(model.with_adapter(name)) == own[name]
+    with_both = held(model)
+    model.remove_adapter(kind)
+    assert held(model)[1] < with_both[1]
+    assert model.adapters == ("one",)
+    for name in ("one", None, "one"):
+        assert said(model.with_adapter(name)) == own[name], name
+    model.remove_adapter("one")  # the last
+    assert held(model) == bare
+    assert alive() == shapes
+    assert (model.adapters, said(model)) == ((), own[None])
+    assert said(model.add_adapter(two["two"] or "", name="one")) == own["two"]
+    assert said(model) == own[None]
+
+
+def test_what_a_removed_adapter_said_is_not_told_by_its_successor(
+    shared_base: Path, two: dict[str | None, Path | None]
+) -> None:
+    model = loaded(shared_base, {"films": two["one"], "two": two["two"]})
+    old = model.with_adapter("films")
+    old.prefill(PROMPT)
+    old.forget(PROMPT[:8])
+    model.remove_adapter("films")
+    assert old not in (model.with_adapter(None), model.with_adapter("two"))
+    asks: list[Callable[[], object]] = [
+        lambda: old.prefill(PROMPT),
+        lambda: old.prefill_many([PROMPT]),
+        lambda: old.generate(TALKS),
+        lambda: old.stream(TALKS[0]),
+        lambda: old.max_tokens,
+    ]
+    for ask in asks:
+        with pytest.raises(
+            ModelError, match=r"^the adapter 'films' was removed from the model: lo"
+        ):
+            ask()
+    with pytest.raises(InputError, match=r"no adapter 'films' on the model \(it has 'two'\)"):
+        old.with_adapter("films")
+    new = model.add_adapter(two["two"] or "", name="films")
+    right = model.with_adapter("two").prefill(PROMPT).logprobs.tolist()
+    before = new.fed
+    assert new.prefill(PROMPT).logprobs.tolist() == right
+    assert new.fed - before == len(PROMPT)
+    with pytest.raises(ModelError, match="was removed"):
+        old.prefill(PROMPT)
+
+
+def test_what_runs_with_a_removed_adapter_ends_unharmed(
+    shared_base: Path, two: dict[str | None, Path | None]
+) -> None:
+    model = loaded(shared_base, two)
+    view = model.with_adapter("one")
+    growth = np.array([7, 8], dtype=np.int32), np.array([-1, 0], dtype=np.int32)
+    own = alone(shared_base, two["one"])
+    wanted = list(own.stream(TALKS[1], max_new_tokens=12))
+    grown = own.prefill(PROMPT).extend(*growth).tolist()
+    stream, tree = view.stream(TALKS[1], max_new_tokens=12), view.prefill(PROMPT)
+    waiting = view.stream(TALKS[1], max_new_tokens=12)  # asked for, and not begun
+    got = [next(stream)]
+    model.remove_adapter("one")
+    assert model.adapters == ("two",)
+    assert said(model.with_adapter("two")) == said(alone(shared_base, two["two"]))
+    with pytest.raises(InputError, match="'one' was removed, and somebody still runs it: give an"):
+        model.add_adapter(two["two"] or "", name="one")
+    assert tree.extend(*growth).tolist() == grown
+    assert [*got, *stream] == list(waiting) == wanted
+    full = held(model)[1]
+    del stream, waiting
+    model.prefill(PROMPT)
+    assert held(model)[1] == full  # the tree is still there
+    del tree
+    model.prefill(PROMPT)
+    assert held(model)[1] < full
+    assert said(model.add_adapter(two["two"] or "", name="one")) == said(model.with_adapter("two"))
+
+
+def test_adapters_come_and_go_while_others_are_asked(
+    shared_base: Path, two: dict[str | None, Path | None]
+) -> None:
+    model = loaded(shared_base, {"two": two["two"]})
+    wanted = {
+        name: alone(shared_base, two[name]).generate(TALKS, max_new_tokens=6)
+        for name in (None, "one", "two")
+    }
+    bare = held(model)[:2]
+    errors: list[str] = []
+
+    def ask(name: str | None) -> None:
+        view = model.with_adapter(name)
+        for _ in range(6):
+            if view.generate(TALKS, max_new_tokens=6) != wanted[name]:
+                errors.append(f"{name} said something else")
+
+    def come_and_go(name: str) -> None:
+        for _ in range(4):
+            view = model.add_adapter(two["one"] or "", name=name)
+            if view.generate(TALKS, max_new_tokens=6) != wanted["one"]:
+                errors.append(f"{name} said something else")
+            model.remove_adapter(name)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in (None, "two")]
+    threads += [threading.Thread(target=come_and_go, args=(name,)) for name in ("mine", "yours")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    model.prefill(PROMPT)
+    assert (model.adapters, held(model)[:2]) == (("two",), bare)
+
+
+def test_what_cannot_be_removed(shared_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no adapter 'tuned' on the model \(it has none\)"):
+        alone(shared_base, None).remove_adapter("tuned")
+    with pytest.raises(InputError, match="None is no adapter of the model: name one to be rem"):
+        alone(shared_base, None).remove_adapter(None)  # type: ignore[arg-type]
+    base = tiny.folder(tmp_path / "base", attention_bias=True)
+    network = tiny.network(attention_bias=True)
+    model = alone(base, adapter(tmp_path / "biased", str(base), network, bias="lora_only"))
+    before = said(model)
+    with pytest.raises(ModelError, match=r"'default' has changed biases .*: load the base again"):
+        model.remove_adapter("default")
+    assert said(model) == before
+
+
+def test_the_adapter_of_the_start_is_let_go(
+    shared_base: Path, two: dict[str | None, Path | None]
+) -> None:
+    model = LocalModel.from_pretrained(two["one"], device="cpu")
+    model.remove_adapter("default")
+    with pytest.raises(ModelError, match="'default' was removed from the model"):
+        said(model)
+    assert said(model.with_adapter(None)) == said(alone(shared_base, None))
+    new = model.add_adapter(two["two"] or "", name="default")
+    assert (new.name, said(new)) == ("base + default", said(alone(shared_base, two["two"])))
 
 
 def test_titles_are_told_apart_by_their_years() -> None:

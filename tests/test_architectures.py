@@ -6,7 +6,10 @@ Each test records what it proved; ``docs/models_table.py`` makes the table of th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -19,6 +22,7 @@ import tiny
 
 from docs import models_table
 from llmrec.decoding import rank_titles, score_titles, title_trie
+from llmrec.errors import InputError, MissingExtraError, ModelError
 from llmrec.models.local import LocalModel
 from llmrec.types import Message
 
@@ -412,6 +416,123 @@ def test_an_architecture_takes_adapters(
     record_property("adapters", far)
 
 
+# -- attention and weights of other kinds -----------------------------------------------------
+
+
+@pytest.fixture
+def flash(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An attention as flash attention is: causal, and with a mask of padding or none.
+
+    Given any other mask it fails, or takes no notice of it.
+    """
+    import torch
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import flash_attention_mask
+
+    def attend(
+        module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **more: Any
+    ) -> tuple[Any, None]:
+        seen = torch.ones(query.shape[2], key.shape[2]).tril(key.shape[2] - query.shape[2]).bool()
+        if attention_mask is not None and attention_mask.ndim == 2:
+            seen = seen & attention_mask[:, None, None, -key.shape[2] :].bool()
+        elif attention_mask is not None and request.param == "fails":
+            raise ValueError("the mask has another shape")
+        groups = query.shape[1] // key.shape[1]
+        both = (t.repeat_interleave(groups, 1) for t in (key, value))
+        rows = torch.nn.functional.scaled_dot_product_attention(query, *both, attn_mask=seen)
+        return rows.nan_to_num().transpose(1, 2).contiguous(), None
+
+    AttentionInterface.register("padding_only", attend)
+    AttentionMaskInterface.register("padding_only", flash_attention_mask)
+    yield "padding_only"
+    del AttentionInterface._global_mapping["padding_only"]
+    del AttentionMaskInterface._global_mapping["padding_only"]
+
+
+@pytest.mark.parametrize("flash", ["fails", "takes no notice"], indirect=True)
+def test_attention_that_takes_no_such_masks_leads_to_copies(flash: str, tmp_path: Path) -> None:
+    folder = tiny.folder(tmp_path / "tiny")
+    model = LocalModel.from_pretrained(folder, attn_implementation=flash, device="cpu")
+    assert model.model.config._attn_implementation == flash
+    assert model.runner.mode == "copies"
+    assert max(furthest_score(model), furthest_tree(model)) < 1e-4
+    other = LocalModel.from_pretrained(folder, attn_implementation="eager", device="cpu")
+    assert other.runner.mode == "tree"
+    assert model.generate(TALKS, max_new_tokens=8) == other.generate(TALKS, max_new_tokens=8)
+
+
+FLEX = """
+import sys, tiny, test_architectures as t
+from llmrec.models.local import LocalModel
+model = LocalModel.from_pretrained(sys.argv[1], attn_implementation="flex_attention", device="cpu")
+assert model.model.config._attn_implementation == "flex_attention"
+assert model.runner.mode in ("tree", "copies")
+print(max(t.furthest_score(model), t.furthest_tree(model)))
+"""
+
+
+@pytest.mark.slow
+def test_flex_attention_says_the_same(tmp_path: Path) -> None:
+    """Not compiled: on a CPU each new shape takes half a minute to be compiled."""
+    root = Path(__file__).resolve().parent.parent
+    paths = {"PYTHONPATH": f"{root}:{root / 'tests'}", "TORCHDYNAMO_DISABLE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", FLEX, str(tiny.folder(tmp_path / "tiny"))],
+        env={**os.environ, **paths},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.splitlines()[-1]) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["flash_attention_2", "flash_attention_3", "kernels-x/y", "magic"])
+def test_attention_that_is_not_to_be_had_is_named(name: str, tmp_path: Path) -> None:
+    import torch
+
+    if name.startswith("flash") and (torch.cuda.is_available() or find_spec("flash_attn")):
+        pytest.skip("flash attention may be had here")
+    with pytest.raises(ModelError, match=f"^attn_implementation '{name}' cannot be used here") as e:
+        LocalModel.from_pretrained(tiny.folder(tmp_path), attn_implementation=name, device="cpu")
+    assert str(e.value).endswith("install what it needs, or leave it out")
+    assert "\n" not in str(e.value)
+
+
+STORED = {
+    "gptq": ({"bits": 4}, "(optimum|gptqmodel) is needed .*llmrec.gptq."),
+    "awq": ({"bits": 4}, "gptqmodel is needed .*llmrec.gptq."),
+    "compressed-tensors": ({"format": "int-quantized"}, "needs a package: compressed-tensors"),
+    "fbgemm_fp8": ({}, "needs a package: .*fp8 quantization requires a GPU"),
+    "quanto": ({"weights": "int8"}, "needs a package: .*quanto"),
+    "hqq": ({}, "needs a package: .*HQQ"),
+    "eetq": ({"weights": "int8"}, "needs a package: .*kernels"),
+}
+
+
+@pytest.mark.parametrize("method", STORED)
+def test_weights_that_are_stored_quantised_go_to_what_reads_them(
+    method: str, tmp_path: Path
+) -> None:
+    """Up to the package that is missing here; none of them can be run without a GPU."""
+    packages = ("optimum", "gptqmodel", "compressed_tensors", "hqq", "kernels")
+    if any(find_spec(package) for package in packages):
+        pytest.skip("a package for stored quantised weights is installed here")
+    said, message = STORED[method]
+    folder = tiny.folder(tmp_path)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": method, **said}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises((MissingExtraError, ModelError), match=message) as caught:
+        LocalModel.from_pretrained(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+    assert "optimum is needed" not in str(caught.value) or method == "gptq"
+    with pytest.raises(InputError, match=rf"is quantised already \({method}\): leave quantization"):
+        LocalModel.from_pretrained(folder, quantization="4bit", device="cpu")
+    with pytest.raises(InputError, match="use '4bit', '8bit' or nothing, also for what is stored"):
+        LocalModel.from_pretrained(folder, quantization=method, device="cpu")  # type: ignore[arg-type]
+
+
 def test_the_guide_has_a_row_for_every_architecture() -> None:
     guide = Path(__file__).resolve().parent.parent / "docs" / "models.md"
     if not guide.is_file():
@@ -424,5 +545,11 @@ def test_the_guide_has_a_row_for_every_architecture() -> None:
         [n, f.kind, SOURCES.get(f.template, f.template or "none"), f.cache, f.mode]
         for n, f in FAMILIES.items()
     ]
-    unproved = [(row[0], column) for row in cells for column, cell in enumerate(row) if not cell]
-    assert unproved == [("Gemma 2", 5)]  # its SDPA
+    columns = list(models_table.COLUMNS)
+    unproved = {(row[0], columns[i]) for row in cells for i, cell in enumerate(row) if not cell}
+    unread = [row[0] for row in cells if row[columns.index("f32")] == "not read"]
+    assert unread == ["Gemma", "Nemotron H"]
+    images = {("Gemma 3, images and text", name) for name in columns[-4:]}
+    assert unproved == {("Gemma 2", "sdpa")} | images | {
+        (name, of) for name in unread for of in columns[-3:]
+    }

@@ -24,14 +24,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import world
+from test_catalog_remote import KEY_ID, SECRET, Bucket, s3_server
+from test_endpoint import Answer, Request, serving
 
 from benchmarks import bulk as benchmark
 from eval import bulk as script
 from llmrec.bulk import BulkOptions, Share, run, run_processes, run_ray, schema
+from llmrec.bulk.places import Place, files_below, place, put
 from llmrec.bulk.reading import Reader, shards_of
 from llmrec.bulk.running import Work
 from llmrec.catalog import Catalog
 from llmrec.errors import InputError, LLMRecError, MissingExtraError, ModelError
+from llmrec.models.endpoint import KEY
 from llmrec.models.scripted import simplest
 from llmrec.recommender import Recommender
 
@@ -588,6 +592,121 @@ def test_without_ray_the_extra_is_named(
     assert "bulk: ray is needed for this and is not installed" in capsys.readouterr().err
 
 
+# -- object storage -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[Bucket]:
+    with s3_server() as made:
+        yield made
+
+
+@pytest.fixture
+def bucket(storage: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A bucket of its own, found by what stands in the environment."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", storage.url)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    name = f"bulk-{len(storage.made)}"
+    storage.place(name)
+    return place(f"s3://{name}/runs")
+
+
+def remotely(options: BulkOptions, bucket: Any) -> BulkOptions:
+    """The same run with its conversations and its answers on object storage."""
+    for file in Path(options.input).iterdir():
+        (bucket / "talks" / file.name).write(file.read_bytes())
+    at = {"input": f"{bucket}/talks", "out": f"{bucket}/out"}
+    return dataclasses.replace(options, **at)
+
+
+def stored(folder: str) -> dict[str, bytes]:
+    found = files_below(place(folder))
+    return {n: f.open("rb").read() for n, f in found.items() if n.endswith(".parquet")}
+
+
+def test_object_storage_holds_what_a_folder_holds(
+    base: Path, options: BulkOptions, bucket: Place
+) -> None:
+    there = remotely(options, bucket)
+    report = quietly(there)
+    assert (report.conversations, report.shards, report.failed) == (N, 3, 3)
+    assert str(report).startswith(f"{bucket}/out: {N} conversations")
+    assert stored(there.out) == tables(base / "whole")
+    quietly(there, build=None)  # nothing is left, and nothing is loaded
+    with pytest.raises(InputError, match="a run of something else, the option k was 3 and is 4"):
+        quietly(dataclasses.replace(there, k=4))
+    quietly(dataclasses.replace(there, out=options.out))  # from there to here
+    quietly(dataclasses.replace(options, out=there.out), build=None)  # the same data elsewhere
+    assert tables(options.out) == tables(base / "whole")
+    put(place(f"{there.input}/b.parquet"), parquet_of(bulked.talks(4)))
+    with pytest.raises(InputError, match="a run of something else"):
+        quietly(there)
+    assert quietly(dataclasses.replace(there, restart=True)).of == 4
+    assert len(stored(there.out)) == 4
+
+
+def parquet_of(said: Iterator[dict[str, Any]]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(list(said)), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        ["asked:9"],
+        pytest.param(["part:2"], marks=pytest.mark.slow),
+        pytest.param(["whole:2"], marks=pytest.mark.slow),
+        pytest.param(["asked:3", "part:1", "asked:9", "whole:1"], marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_killed_over_object_storage(
+    base: Path, options: BulkOptions, bucket: Place, log: Path, points: list[str]
+) -> None:
+    there = remotely(options, bucket)
+    for point in points:
+        ends(process(there, point), -signal.SIGKILL)
+        assert len(stored(there.out)) < 3
+    quietly(there)
+    assert stored(there.out) == tables(base / "whole")
+    if len(points) == 1:
+        assert {shard_of(n) for n in twice(log)} == {1} - ({1} if "whole" in points[0] else set())
+
+
+@pytest.mark.slow
+def test_two_processes_over_object_storage(
+    base: Path, options: BulkOptions, bucket: Place, log: Path
+) -> None:
+    """There are no locks: the last shards may be made twice, and are the same."""
+    there = dataclasses.replace(remotely(options, bucket), shard_rows=2, batch_size=2)
+    quietly(dataclasses.replace(there, out=options.out))
+    log.unlink()
+    both = [process(there, rank=rank, world_=2) for rank in (0, 1)]
+    for one in both:
+        ends(one, 0)
+    assert stored(there.out) == tables(options.out)
+    assert len({int(n) // 2 for n in twice(log)}) <= 3
+
+
+def test_addresses_that_cannot_be_used(options: BulkOptions, bucket: Place) -> None:
+    there = remotely(options, bucket)
+    for change, said in (
+        ({"input": "s3://key:secret@there/talks"}, "an address of bulk must be s3://BUCKET/NAME"),
+        ({"out": "ftp://there/out"}, "an address of bulk must be s3://BUCKET/NAME or gs://BUCKET"),
+        ({"out": f"{there.input}/out"}, "talks/out is within s3://.*/talks, which is read: give"),
+        ({"input": f"{there.input}/none"}, "/talks/none holds no conversations: name a file or fo"),
+        ({"out": "s3://no-such-bucket/out"}, "s3://no-such-bucket/out/_manifest.json cannot be us"),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            quietly(dataclasses.replace(there, **change))
+        assert "\n" not in str(caught.value)
+        assert "secret" not in str(caught.value)
+
+
 # -- changed, refused, failed -----------------------------------------------------------------
 
 
@@ -703,11 +822,14 @@ def test_options_are_checked(options: BulkOptions, capsys: pytest.CaptureFixture
         ({"k": 0}, "k is 0: ask for 1 to 100 items"),
         ({"shard_rows": 0}, "shard_rows is 0: give 1 or more"),
         ({"threads": -1}, "threads is -1: give 0 or more"),
-        ({"model": "http://x/v1"}, "http://x/v1 is a server, which gives no token probabilities"),
+        (
+            {"model": "http://x/v1", "grounding": "constrained"},
+            "http://x/v1 is a server, which gives no token probabilities",
+        ),
         ({"server_model": "x"}, "server_model is 'x' and 'embedded' is no server: give its URL"),
         (
-            {"model": "http://x/v1", "grounding": "match", "adapter": "a"},
-            "http://x/v1 is a server, which holds its model: leave adapter",
+            {"model": "http://x/v1", "grounding": "match", "revision": "a"},
+            "http://x/v1 is a server, which holds its model: leave revision",
         ),
     ):
         with pytest.raises(InputError, match=said):
@@ -769,3 +891,47 @@ def test_a_server_behind_it_by_configuration(options: BulkOptions) -> None:
     before = Chat.requests
     run(served, progress=False)
     assert Chat.requests == before > 0
+
+
+def test_a_server_is_kept_busy_up_to_the_limit_and_not_beyond(
+    options: BulkOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY, raising=False)
+    under_way, most, lock, full = 0, 0, threading.Lock(), threading.Event()
+
+    def reply(request: Request) -> Answer | str:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        if under_way >= 4:
+            full.set()
+        if "talk 0" not in str(request.body["messages"]):  # the first is asked alone
+            full.wait(10)  # nobody is answered before the limit is reached
+        with lock:
+            under_way -= 1
+        if "CURSED" in request.said:
+            return Answer({"error": {"message": "refused"}}, 400)
+        return json.dumps(simplest(request.body["response_format"]["json_schema"]["schema"]))
+
+    with serving() as server:
+        of = {"parent": "tiny", "owned_by": "vllm"}
+        listed = [{"id": "tiny", "owned_by": "vllm"}, {"id": "films", **of}]
+        server.pages["/v1/models"] = Answer({"object": "list", "data": listed})
+        server.reply = reply
+        asked = {"model": server.url, "server_model": "tiny", "adapter": "films"}
+        served = dataclasses.replace(options, **asked, grounding="auto", batch_size=4)
+        assert served.grounding == "choose"
+        report = run(served, progress=False)
+        chats = [r.body for r in server.chats]
+    assert full.is_set()
+    assert most == 4
+    assert report.failed == 3
+    assert {c["model"] for c in chats} == {"films"}  # as vLLM is told of an adapter
+    listing = [c for c in chats if "from the list below" in c["messages"][0]["content"]]
+    assert len(listing) == report.conversations - report.failed  # each is asked about once
+    assert len(chats) > len(listing)  # and its wishes are read by the model too
+    made = rows(options.out)
+    order = [int(r["id"].removeprefix("talk-")) for r in made]
+    assert order == sorted(order)
+    assert {r["model"] for r in made} == {"tiny with films"}

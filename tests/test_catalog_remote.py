@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +95,14 @@ class Bucket:
 @contextmanager
 def s3_server(**environment: str) -> Iterator[Bucket]:
     """moto's server in a process of its own; skips where there is none."""
-    command = shutil.which("moto_server")
-    if command is None:
-        pytest.skip("there is no moto_server here: pip install 'moto[server]'")
+    if not all(map(find_spec, ("moto", "flask", "flask_cors"))):
+        pytest.skip("there is no S3 server here: pip install 'moto[s3]' flask flask-cors")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     with subprocess.Popen(
-        [command, "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -111,7 +110,7 @@ def s3_server(**environment: str) -> Iterator[Bucket]:
         try:
             for _ in range(600):
                 if process.poll() is not None:
-                    pytest.skip("moto_server does not start here: pip install 'moto[server]'")
+                    pytest.skip("moto's server does not start here: install it again")
                 with suppress(urllib.error.URLError, ConnectionError):
                     urllib.request.urlopen(f"{url}/moto-api/", timeout=5).close()
                     break

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,11 @@ from llmrec.errors import InputError, MissingExtraError, ModelError
 from llmrec.models.files import find_file, gguf_of
 from llmrec.models.local import LocalModel
 from llmrec.recommender import Recommender
+from llmrec.training.converting import to_gguf
 from llmrec.types import Message
 from tests.loopback_hub import LoopbackHub, run_client
 from tests.test_adapters import adapter
+from tests.test_architectures import FAMILIES, network
 
 gguf = pytest.importorskip("gguf", reason="the extra gguf is not installed")
 
@@ -93,7 +98,7 @@ def write(
     for name, weight in network.state_dict().items():
         array = weight.float().numpy()
         for part, heads in (("q_proj", "num_attention_heads"), ("k_proj", "num_key_value_heads")):
-            if part in name:
+            if part in name and arch in ("llama", "plamo"):
                 array = halves(array, getattr(config, heads))
         small = array.ndim == 1
         how = gguf.GGMLQuantizationType[kind if not small else "F32"]
@@ -298,6 +303,149 @@ print(json.dumps([[m.name, m.prefill(ids).logprobs[:400].tolist()] for m in made
     assert tuned_old == old_ != tuned_new == new_
     right = LocalModel.from_pretrained(folder, adapter=old, device="cpu")
     assert old_ == pytest.approx(right.prefill([5, 6, 7, 8]).logprobs[:400].tolist(), abs=1e-4)
+
+
+# -- other architectures ----------------------------------------------------------------------
+
+
+def test_a_qwen_is_read_from_a_file_alone(tmp_path: Path) -> None:
+    right = network(FAMILIES["Qwen 2.5"], "eager")
+    for kind, far in (("F32", 1e-4), ("Q8_0", 1.0)):
+        file = write(tmp_path / f"{kind}.gguf", right, kind=kind, arch="qwen2")
+        model = LocalModel.from_pretrained(file, device="cpu")
+        assert type(model.model).__name__ == "Qwen2ForCausalLM"
+        own = LocalModel(right, model.tokenizer)
+        used = len(tiny.tokenizer())
+        assert logprobs(model)[:used] == pytest.approx(logprobs(own)[:used], abs=far)
+
+
+def test_a_mistral_is_read_as_the_llama_that_it_is_written_as(tmp_path: Path) -> None:
+    right = network(FAMILIES["Zephyr"], "eager")
+    file = write(tmp_path / "zephyr.gguf", right)
+    for window in (None, 100):
+        right.config.sliding_window = window
+        right.config.save_pretrained(tmp_path)
+        model = LocalModel.from_pretrained(file, device="cpu")
+        assert type(model.model).__name__ == "LlamaForCausalLM"
+        assert model.max_tokens == (window or 1024)
+        own = LocalModel(right, model.tokenizer)
+        used = len(tiny.tokenizer())
+        assert logprobs(model)[:used] == pytest.approx(logprobs(own)[:used], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arch", "what"),
+    [
+        ("gemma2", "scales its attention"),
+        ("gemma3", "scales its attention"),
+        ("phi3", "has a slid"),
+    ],
+)
+def test_what_a_file_does_not_tell_needs_the_config(tmp_path: Path, arch: str, what: str) -> None:
+    file = tmp_path / "tiny.gguf"
+    out = gguf.GGUFWriter(file, arch)
+    out.add_key_length(128)
+    out.add_sliding_window(16)
+    out.add_tensor("token_embd.weight", np.ones((4, 4), dtype=np.float32))
+    for step in ("header", "kv_data", "tensors"):
+        getattr(out, f"write_{step}_to_file")()
+    out.close()
+    with pytest.raises(ModelError, match=rf"tiny\.gguf {what}.*put the config\.json of the model"):
+        LocalModel.from_pretrained(file, device="cpu")
+
+
+UNREAD = {"Gemma": "gemma", "Nemotron H": "nemotron_h_moe"}  # by transformers
+CHANGES: dict[str, dict[str, Any]] = {
+    "Mistral": {"sliding_window": 200},
+    "GPT-2": {"n_ctx": 1024},
+    "Qwen 3.5, text": {
+        "rope_parameters": {
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": 0.5,
+            "mrope_section": [2, 1, 1],
+            "mrope_interleaved": True,
+        },
+    },
+}
+ALONE = {  # what a file does not tell
+    "Llama 3": "scales its positions, which .* put the config.json",
+    "Gemma 2": "scales its attention, which .* put the config.json",
+    "Gemma 3, text": "scales its attention, which .* put the config.json",
+    "Qwen 3": "of another shape .* put its config.json beside the file",
+    "Phi 3": "has a sliding window, which .* put the config.json",
+    "Qwen 3.5, text": "missing or of another shape .* put its config.json beside the file",
+}
+PIECES = ("Gemma", "Gemma 2", "Phi 3")  # these are converted with a model of sentencepiece only
+
+
+def pieces(to: Path) -> int:
+    """Write the tokenizer of a Gemma or a Phi 3, a small one; how many tokens it has."""
+    sentencepiece = pytest.importorskip("sentencepiece", reason="the extra gguf is not installed")
+    texts = iter(tiny.TITLES * 9)
+    with to.open("wb") as out:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=texts, model_writer=out, vocab_size=384, byte_fallback=True,
+            pad_id=0, bos_id=2, eos_id=1, unk_id=3, hard_vocab_limit=False, minloglevel=2,
+        )  # fmt: skip
+    made: int = sentencepiece.SentencePieceProcessor(str(to)).vocab_size()
+    return made
+
+
+def original(to: Path, name: str) -> Any:
+    """A tiny network of an architecture, written with all that llama.cpp's converter asks for."""
+    to.mkdir()
+    family = FAMILIES[name]
+    sizes = {**family.sizes, **CHANGES.get(name, {})}
+    if name in PIECES:
+        sizes["vocab_size"] = pieces(to / "tokenizer.model")
+    elif name == "Gemma 3, text":  # whose converter fills nothing up
+        sizes["vocab_size"] = max(tiny.tokenizer().get_vocab().values()) + 1
+    made = network(dataclasses.replace(family, sizes=sizes), "eager")
+    made.save_pretrained(to)
+    tiny.tokenizer().save_pretrained(to)
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in FAMILIES if "images" not in n])
+def test_a_file_of_an_architecture_says_what_its_safetensors_say(
+    name: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    pytest.importorskip("llama_cpp", reason="the extra gguf is not installed")
+    right = original(tmp_path / "whole", name)
+    out = tmp_path / "out"
+    out.mkdir()
+    to_gguf(tmp_path / "whole", out, ("f32", "q8_0", "q4_0"), pre_tokenizer="gpt-2")
+    shutil.copy(tmp_path / "whole" / "config.json", out)
+    record_property("architecture", name)
+    if name in UNREAD:
+        with pytest.raises(ModelError, match=f"from GGUF .*{UNREAD[name]}.*: use the safetensors"):
+            LocalModel.from_pretrained(out, gguf="model-f32.gguf", device="cpu")
+        record_property("f32", "not read")
+        return
+    rng = np.random.default_rng(0)
+    ids = rng.integers(7, 300, 40).tolist()
+    far = {}
+    for kind in ("f32", "q8_0", "q4_0"):
+        model = LocalModel.from_pretrained(out, gguf=f"model-{kind}.gguf", device="cpu")
+        own = LocalModel(right, model.tokenizer)
+        used = [i for i in own.chat.used_ids if i < own.runner.vocabulary]
+        far[kind] = float(
+            np.abs(model.prefill(ids).logprobs[used] - own.prefill(ids).logprobs[used]).max()
+        )
+        assert model.runner.mode == own.runner.mode == FAMILIES[name].mode
+        record_property(kind, far[kind])
+    assert far["f32"] < 1e-4 < far["q8_0"] < far["q4_0"] < 5, far
+    if name == "Mistral":
+        assert model.max_tokens == 200  # up to its window it is a Llama
+    (out / "config.json").unlink()
+    if name in ALONE:
+        with pytest.raises(ModelError, match=ALONE[name]):
+            LocalModel.from_pretrained(out, gguf="model-f32.gguf", device="cpu")
+    else:
+        alone = LocalModel.from_pretrained(out, gguf="model-q4_0.gguf", device="cpu")
+        assert alone.prefill(ids).logprobs == pytest.approx(model.prefill(ids).logprobs, abs=1e-4)
+    record_property("alone", "no" if name in ALONE else "yes")
 
 
 @pytest.mark.slow

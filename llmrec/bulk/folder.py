@@ -2,7 +2,8 @@
 
 A shard that is done is a file, written whole. One that is under way is a locked byte of the file
 ``.lock``: the system frees it when its process ends, however it ends. The locks only save work:
-where a file system has none, two processes may do the same shard, and write the same bytes.
+where there are none, as on object storage, two processes may do the same shard, and write the same
+bytes.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmrec.bulk.places import Place, Remote, files_below, put
 from llmrec.bulk.table import counts, write
 from llmrec.datasets.journal import difference
 from llmrec.errors import InputError
-from llmrec.folders import write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +42,7 @@ class BulkReport:
     shards: done, ``of`` so many.
     """
 
-    folder: Path
+    folder: Place
     conversations: int
     recommendations: int
     empty: int
@@ -60,10 +61,11 @@ class BulkReport:
 class Folder:
     """The folder of a run of so many shards."""
 
-    def __init__(self, path: Path, shards: int) -> None:
+    def __init__(self, path: Place, shards: int) -> None:
         self.path, self.shards = path, shards
         self._lock: int | None = None
-        self._locks = True  # until the system or the file system turns out to have none
+        # Until the system or the file system turns out to have none.
+        self._locks = not isinstance(path, Remote)
 
     def begin(
         self, manifest: Mapping[str, Any], *, restart: bool = False, retry_failed: bool = False
@@ -75,19 +77,21 @@ class Folder:
         InputError: the folder holds another run or something else, or others are at work in what
             is to be thrown away.
         """
-        there = [f.name for f in self.path.iterdir()] if self.path.is_dir() else []
+        there = files_below(self.path)
         if MANIFEST not in there and any(name[0] != "." for name in there):
             raise InputError(f"{self.path} is there and holds no run: give another --out")
-        self.path.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.path, Path):
+            self.path.mkdir(parents=True, exist_ok=True)
         with self._held(_HEAD, 1, wait=True), self._held(0, _HEAD, wait=False) as alone:
             if (restart or retry_failed) and not alone:
                 raise InputError(f"another run is at work in {self.path}: wait until it is done")
-            if alone and self._locks:
+            if alone and self._locks and isinstance(self.path, Path):
                 for left in self.path.glob(".shard-*"):
                     left.unlink(missing_ok=True)  # of processes that were killed
             if restart:
-                for file in (*self.path.glob("shard-*.parquet"), self.path / MANIFEST):
-                    file.unlink(missing_ok=True)
+                for name, old in files_below(self.path).items():
+                    if name == MANIFEST or name.startswith("shard-"):
+                        old.unlink()
             self._agree(json.loads(json.dumps(manifest)))
             if retry_failed:
                 for file in self._done():
@@ -97,10 +101,12 @@ class Folder:
     def _agree(self, manifest: Mapping[str, Any]) -> None:
         file = self.path / MANIFEST
         if not file.is_file():
-            write_whole(file, json.dumps(manifest, indent=1, ensure_ascii=False))
+            put(file, f"{json.dumps(manifest, indent=1, ensure_ascii=False)}\n".encode())
             return
+        with file.open("rb") as data:
+            text = data.read()
         try:
-            was = json.loads(file.read_text(encoding="utf-8"))
+            was = json.loads(text)
             wrong = difference(was, manifest) if was != manifest else ""
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{file} is damaged: begin anew with --restart") from None
@@ -141,11 +147,12 @@ class Folder:
             of=self.shards,
         )
 
-    def _file(self, number: int) -> Path:
+    def _file(self, number: int) -> Place:
         return self.path / f"shard-{number:06d}.parquet"
 
-    def _done(self) -> list[Path]:
-        return [f for f in map(self._file, range(self.shards)) if f.is_file()]
+    def _done(self) -> list[Place]:
+        there = files_below(self.path)
+        return [f for f in map(self._file, range(self.shards)) if f.name in there]
 
     @contextmanager
     def _held(self, start: int, length: int, *, wait: bool) -> Iterator[bool]:
@@ -154,6 +161,7 @@ class Folder:
             import fcntl
         except ImportError:
             self._locks = False  # Windows
+        if isinstance(self.path, Remote) or not self._locks:
             yield True
             return
         if self._lock is None:

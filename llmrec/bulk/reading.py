@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
+from llmrec.bulk.places import Place, Remote, files_below
 from llmrec.errors import InputError
 from llmrec.records import RawRow, json_rows, short
 from llmrec.types import Conversation, Message
@@ -33,32 +33,31 @@ class Shard:
     line: of the first row, from 1.
     """
 
-    file: Path
+    file: Place
     name: str
     start: int
     line: int
     rows: int
 
 
-def files_of(path: Path) -> list[Path]:
-    """The files of the input, in the order of their names. Raises InputError if there is none."""
-    if path.is_file():
-        found = [path]
+def files_of(source: Place) -> dict[str, Place]:
+    """The files of the input by their names, in that order. Raises InputError if there is none."""
+    if source.is_file():
+        found = {source.name: source}
     else:
-        found = sorted(
-            file
-            for file in path.rglob("*")
-            if file.is_file() and not any(p[0] in "._" for p in file.relative_to(path).parts)
-        )
-        found = [file for file in found if file.suffix in _SUFFIXES]
-    if not found or found[0].suffix not in _SUFFIXES:
+        found = {
+            name: file
+            for name, file in files_below(source).items()
+            if file.suffix in _SUFFIXES and not any(p[0] in "._" for p in name.split("/"))
+        }
+    if not found or any(file.suffix not in _SUFFIXES for file in found.values()):
         raise InputError(
-            f"{path} holds no conversations: name a file or folder of .parquet, .jsonl"
+            f"{source} holds no conversations: name a file or folder of .parquet, .jsonl"
         )
     return found
 
 
-def shards_of(path: Path, rows: int) -> list[Shard]:
+def shards_of(source: Place, rows: int) -> list[Shard]:
     """The input cut into shards of ``rows`` rows, none of which is of two files.
 
     Raises
@@ -66,8 +65,7 @@ def shards_of(path: Path, rows: int) -> list[Shard]:
     InputError: a file cannot be read, or it is a table without an id or messages.
     """
     found: list[Shard] = []
-    for file in files_of(path):
-        name = file.name if file == path else file.relative_to(path).as_posix()
+    for name, file in files_of(source).items():
         try:
             cut = _cut_table if file.suffix == ".parquet" else _cut_lines
             found += [Shard(file, name, *at) for at in cut(file, rows)]
@@ -76,16 +74,16 @@ def shards_of(path: Path, rows: int) -> list[Shard]:
     return found
 
 
-def _unreadable(file: Path, error: Exception) -> InputError:
+def _unreadable(file: Place, error: Exception) -> InputError:
     if isinstance(error, InputError):
         return error
     return InputError(f"{file} cannot be read ({error}): mend it, or take it out of the input")
 
 
-def _cut_table(file: Path, rows: int) -> Iterator[tuple[int, int, int]]:
+def _cut_table(file: Place, rows: int) -> Iterator[tuple[int, int, int]]:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file) as table:
+    with file.open("rb") as data, pq.ParquetFile(data) as table:
         have, n = table.schema_arrow.names, table.metadata.num_rows
     for name in ("id", "messages"):
         if name not in have:
@@ -97,7 +95,7 @@ def _cut_table(file: Path, rows: int) -> Iterator[tuple[int, int, int]]:
         yield start, start + 1, min(rows, n - start)
 
 
-def _cut_lines(file: Path, rows: int) -> Iterator[tuple[int, int, int]]:
+def _cut_lines(file: Place, rows: int) -> Iterator[tuple[int, int, int]]:
     start = line = n = at = 0
     with file.open("rb") as data:
         for number, text in enumerate(data, 1):
@@ -139,11 +137,11 @@ class Reader:
 class _Table:
     """A file of Parquet that is read forwards, so that nothing is decoded twice."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Place) -> None:
         import pyarrow.parquet as pq
 
         self.file, self.at = file, 0
-        table = pq.ParquetFile(file)
+        table = pq.ParquetFile(file.open("rb") if isinstance(file, Remote) else file)
         columns = [c for c in COLUMNS if c in table.schema_arrow.names]
         self._coming = table.iter_batches(_BATCH, columns=columns)
         self._left: Any = ()

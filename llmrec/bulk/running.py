@@ -7,20 +7,23 @@ nothing: so its rows are the same whoever answers it, and after whatever else.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmrec._version import __version__
 from llmrec.bulk.folder import BulkReport, Folder
 from llmrec.bulk.options import BulkOptions
+from llmrec.bulk.places import is_within, place
 from llmrec.bulk.reading import Reader, Shard, shards_of
 from llmrec.bulk.table import Answered, table
 from llmrec.catalog import Catalog
-from llmrec.datasets.journal import fingerprints
+from llmrec.datasets.journal import digest, fingerprints
 from llmrec.errors import InputError, LLMRecError, ModelError
 from llmrec.recommender import Recommender
 from llmrec.types import Conversation
@@ -32,6 +35,7 @@ __all__ = ["Build", "Share", "Work", "load", "run"]
 
 Build = Callable[[BulkOptions, Catalog], Recommender]
 _OUTAGE = 8  # conversations on which a model fails one after the other before it is given up
+_WHOLE_BYTES = 16 << 20  # of larger files of the input both ends are compared
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,9 @@ class Share:
         return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
     def order(self, shards: int) -> list[int]:
-        """Every shard, this process's own first."""
-        return sorted(range(shards), key=lambda n: (n % self.world != self.rank, n))
+        """Every shard, this process's own first, and then those that others come to last."""
+        own = range(self.rank, shards, self.world)
+        return [*own, *sorted(set(range(shards)) - set(own), reverse=True)]
 
 
 def run(
@@ -99,8 +104,8 @@ class Work:
 
     def __init__(self, options: BulkOptions, build: Build | None = None) -> None:
         self.options = options
-        source, out = Path(options.input), Path(options.out)
-        if out.resolve().is_relative_to(source.resolve()):
+        source, out = place(options.input), place(options.out)
+        if is_within(out, source):
             raise InputError(f"{out} is within {source}, which is read: give another --out")
         self.shards = shards_of(source, options.shard_rows)
         if not self.shards:
@@ -154,9 +159,8 @@ class Work:
         answers: list[Answered] = [(name, c if isinstance(c, str) else ()) for name, c in asked]
         _forget(self._recommender)
         failures = 0
-        for at in range(0, len(sound), self.options.batch_size):
-            batch = sound[at : at + self.options.batch_size]
-            for (n, _), found in zip(batch, self._found([c for _, c in batch]), strict=True):
+        with closing(self._all_found([c for _, c in sound])) as results:
+            for (n, _), found in zip(sound, results, strict=True):
                 failures = failures + 1 if isinstance(found, ModelError) else 0
                 if failures == _OUTAGE:
                     raise LLMRecError(
@@ -166,8 +170,30 @@ class Work:
                 answers[n] = (asked[n][0], _sentence(found) if _is_error(found) else found)
         return table(answers, self._recommender.model.name)
 
+    def _all_found(self, talks: Sequence[Conversation]) -> Generator[Any, None, None]:
+        """For each what is recommended, or the error, in order.
+
+        Of a server each conversation is asked about apart, so many at once as it is to be sent
+        requests: what one of them waits for (its wishes are read before it is answered) or fails
+        on makes no other wait.
+        """
+        size = self.options.batch_size
+        if not self.options.served:
+            for at in range(0, len(talks), size):
+                yield from self._found(talks[at : at + size])
+            return
+        yield from self._found(talks[:1])  # what all of them share is made once, and not by each
+        pool = ThreadPoolExecutor(size)
+        try:
+            for (found,) in pool.map(lambda c: self._found([c]), talks[1:]):
+                yield found
+        finally:
+            pool.shutdown(cancel_futures=True)  # of a server that is down nothing more is asked
+
     def _found(self, batch: Sequence[Conversation]) -> list[Any]:
         """For each what is recommended, or the error; one alone where all together fail."""
+        if not batch:
+            return []
         try:
             found: list[Any] = self._recommender.recommend(
                 list(batch), self.options.k, repeat=self.options.repeat
@@ -192,12 +218,15 @@ def _forget(recommender: Recommender) -> None:
     """Forget what earlier shards taught."""
     if (forget := getattr(recommender.model, "forget", None)) is not None:
         forget()
-    recommender.understander._answers.clear()
+    recommender.understander.forget()
 
 
 def _sources(shards: Sequence[Shard]) -> list[dict[str, Any]]:
     files = {shard.name: shard.file for shard in shards}
-    return [{**fingerprints(file)[0], "file": name} for name, file in files.items()]
+    return [
+        {"file": n, "bytes": f.stat().st_size, "blake2b": digest(cast(Path, f), _WHOLE_BYTES)}
+        for n, f in files.items()
+    ]
 
 
 def _contents(name: str | None) -> str | None:
@@ -226,7 +255,9 @@ def load(options: BulkOptions, catalog: Catalog) -> Recommender:
     if options.served:
         from llmrec.models.endpoint import Endpoint
 
-        server = Endpoint(options.model, model=options.server_model, concurrency=options.batch_size)
+        server = Endpoint(  # of one conversation one request at a time: see ``Work``
+            options.model, model=options.server_model, adapter=options.adapter, concurrency=1
+        )
         return Recommender.from_pretrained(server, **common)
     return Recommender.from_pretrained(
         None if options.model == "embedded" else options.model,

@@ -189,7 +189,7 @@ def _everywhere(options: BulkOptions) -> BulkOptions:
     whole = {
         name: str(Path(value).resolve())
         for name, value in found.items()
-        if value and (Path(value).exists() or name == "out")
+        if value and "://" not in value and (Path(value).exists() or name == "out")
     }
     return dataclasses.replace(options, **whole)  # type: ignore[arg-type]
 

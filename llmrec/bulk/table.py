@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmrec.bulk.places import Place, put
 from llmrec.errors import InputError
 from llmrec.types import Recommendation
 
@@ -82,27 +80,25 @@ def _rows(name: str | None, found: Sequence[Recommendation] | str) -> Iterator[d
             }
 
 
-def write(file: Path, rows: pa.Table) -> None:
-    """Write a table whole or not at all; two that write it at once do not disturb each other."""
+def write(file: Place, rows: pa.Table) -> None:
+    """Write a table whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink)
-    part = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
-    with part.open("wb") as out:
-        out.write(sink.getvalue())
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(file)
+    put(file, sink.getvalue().to_pybytes())
 
 
-def counts(file: Path) -> Mapping[str, int]:
+def counts(file: Place) -> Mapping[str, int]:
     """What a file says of itself. Raises InputError if it is damaged."""
     import pyarrow.parquet as pq
 
     try:
-        said: Mapping[str, int] = json.loads(pq.read_schema(file).metadata[_COUNTS])
+        with file.open("rb") as data:
+            said: Mapping[str, int] = json.loads(pq.read_schema(data).metadata[_COUNTS])
+    except InputError:
+        raise  # it could not be reached
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise InputError(
             f"{file} is damaged ({e}): remove it and run the same command again"

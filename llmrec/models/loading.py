@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ __all__ = [
     "EMBEDDED",
     "EMBEDDED_NAME",
     "Origin",
+    "bare",
     "base_of",
     "clearly",
     "device_of",
@@ -82,17 +83,17 @@ def clearly(what: str, source: str) -> Iterator[None]:
     """Any failure to load as one sentence."""
     from safetensors import SafetensorError
 
-    known = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+    wrong = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, AssertionError)
     try:
         yield
     except LLMRecError:
         raise
     except ImportError as e:
         for package, extra in _EXTRAS.items():
-            if package in str(e).lower():
+            if re.search(rf"\b{package}\b(?!-)", str(e).lower()):
                 raise MissingExtraError(package, extra) from e
         raise ModelError(f"the {what} of {source} needs a package: {_first_line(e)}") from e
-    except (*known, SafetensorError) as e:
+    except (OSError, *wrong, SafetensorError) as e:
         if "gguf" in str(e).lower() and "not supported" in str(e):
             raise ModelError(
                 f"the {what} of {source} cannot be read from GGUF ({_first_line(e)}): use the "
@@ -145,7 +146,7 @@ def load_model(
 
     options: dict[str, Any] = {"use_safetensors": True, "output_loading_info": True, **hub}
     if gguf:
-        options |= _gguf(source, gguf, hub)
+        options |= {**_gguf(source, gguf, hub), "ignore_mismatched_sizes": True}  # told below
         dtype = ("float32" if device == "cpu" else "bfloat16") if dtype == "auto" else dtype
     else:
         _check_folder(source)
@@ -159,14 +160,16 @@ def load_model(
     if quantization is not None:
         options["quantization_config"] = _bits(quantization, dtype, device)
     with clearly("model", source):
-        with _ONE_AT_A_TIME:
+        with _ONE_AT_A_TIME, _attending(attn_implementation):
             loaded: Any = AutoModelForCausalLM.from_pretrained(source, **options)
         model, found = loaded
         wrong = [*found["missing_keys"], *(k[0] for k in found["mismatched_keys"])]
         if wrong:
+            alone = gguf and "config" not in options
             raise ModelError(
                 f"the model of {source} is damaged: {len(wrong)} of its weights are missing or of "
-                f"another shape ({min(wrong)}): get the folder again"
+                f"another shape ({min(wrong)}): "
+                + ("put its config.json beside the file" if alone else "get the folder again")
             )
         if quantization is None:
             small = sum(p.numel() for p in model.parameters()) <= _FLOAT32_PARAMETERS
@@ -179,6 +182,20 @@ def load_model(
                 if hasattr(module, "support_avx512bf16_for_cpu"):
                     module.support_avx512bf16_for_cpu = False
     return model
+
+
+@contextlib.contextmanager
+def _attending(how: str | None) -> Iterator[None]:
+    """What transformers says of a kind of attention that is not to be had, as one sentence."""
+    try:
+        yield
+    except (ImportError, ValueError) as e:
+        if how is None or not re.search("attention|attn|kernels", str(e), re.IGNORECASE):
+            raise
+        raise ModelError(
+            f"attn_implementation {how!r} cannot be used here ({_first_line(e)}): install what it "
+            "needs, or leave it out"
+        ) from e
 
 
 def _bits(quantization: str, dtype: str, device: str) -> Any:
@@ -327,27 +344,51 @@ def _gguf(source: str, file: str, hub: dict[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {"gguf_file": file}
     if find_file(source, "config.json", **where) is not None:
         with clearly("model", source):
-            options["config"] = transformers.AutoConfig.from_pretrained(source, **hub)
+            config = transformers.AutoConfig.from_pretrained(source, **hub)
+            options["config"] = _as_a_llama(config) if config.model_type == "mistral" else config
     else:
-        _check_positions(found)
+        _check_alone(found)
     if hasattr(transformers, "GgufConfig"):
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     return options
 
 
-def _check_positions(file: Path) -> None:
-    """Raise ModelError for a file whose positions are scaled: transformers would not do so."""
+def _as_a_llama(mistral: Any) -> Any:
+    """What llama.cpp writes a Mistral as; it is one up to the length of its window."""
+    from transformers import LlamaConfig
+
+    said = {k: v for k, v in mistral.to_dict().items() if k not in ("model_type", "architectures")}
+    if (window := said.pop("sliding_window")) is not None:
+        said["max_position_embeddings"] = min(window, said["max_position_embeddings"])
+    return LlamaConfig(**said)
+
+
+def _check_alone(file: Path) -> None:
+    """Raise ModelError for a file that transformers would not read as it is meant."""
     with clearly("model", str(file)):
         from gguf import GGUFReader
 
         reader = GGUFReader(file)
-        scaled = any(tensor.name.startswith("rope_f") for tensor in reader.tensors)
-        for name, field in reader.fields.items():
-            if name.endswith(".rope.scaling.type"):
-                scaled = scaled or str(field.contents()) != "none"
-    if scaled:
+
+        def told(name: str) -> Any:
+            field = reader.fields.get(name)
+            return None if field is None else field.contents()
+
+        kind = str(told("general.architecture"))
+        scaling = told(f"{kind}.rope.scaling.type")
+        what = ""
+        if scaling not in (None, "none") or any(
+            t.name.startswith("rope_f") for t in reader.tensors
+        ):
+            what = "scales its positions"
+        elif kind in ("gemma2", "gemma3"):
+            if told(f"{kind}.attention.key_length") != 256:  # as in all but those of 27B
+                what = "scales its attention"
+        elif told(f"{kind}.attention.sliding_window"):
+            what = "has a sliding window"
+    if what:
         raise ModelError(
-            f"{file} scales its positions, which cannot be read from the file alone: put the "
+            f"{file} {what}, which transformers does not read from the file: put the "
             "config.json of the model that it was made from beside it"
         )
 
@@ -423,15 +464,31 @@ def load_adapter(model: Any, adapter: str, name: str, *, biases: bool = False, *
         made = model if isinstance(model, PeftModel) else None
         try:
             made = made or PeftModelForCausalLM(model, config, name)
+            _mend_tokens(made)
             found = made.load_adapter(adapter, name, is_trainable=False, **hub)
             _check_keys(found, name)
-        except (RuntimeError, ValueError) as e:
+        except (RuntimeError, ValueError, LookupError) as e:
             _undo(model, made, name)
             raise ModelError(
                 f"the adapter {adapter} does not fit the model ({_first_line(e)}): "
                 "use the base model that it was trained on"
             ) from e
         return made
+
+
+def _mend_tokens(model: Any) -> None:
+    """PEFT 0.21 wants tokens of its own of every adapter that comes after one that has some."""
+    from peft.utils.other import TrainableTokensWrapper
+
+    wrapper: Any = TrainableTokensWrapper
+
+    def own(module: Any, adapter: str) -> Any:
+        has = adapter in module._get_available_adapters()
+        return wrapper.adapter_state_dict_load_map(module, adapter) if has else {}
+
+    for module in model.modules():
+        if isinstance(module, wrapper):
+            module.adapter_state_dict_load_map = partial(own, module)
 
 
 def _check_kind(adapter: str, config: Any, biases: bool) -> None:
@@ -468,7 +525,12 @@ def _undo(model: Any, made: Any, name: str) -> None:
         if name in model.peft_config:
             model.delete_adapter(name)
         return
-    if made is not None:
-        made.unload()
-    if hasattr(model, "peft_config"):
-        del model.peft_config
+    bare(model if made is None else made)
+
+
+def bare(model: Any) -> Any:
+    """The network without what PEFT has put into it."""
+    base = model.unload() if hasattr(model, "unload") else model
+    if hasattr(base, "peft_config"):
+        del base.peft_config
+    return base

@@ -111,7 +111,7 @@ class LocalModel:
         self._tokens: _Tokens
         self._tokens = alike[0]._tokens if alike else _Tokens(tokenizer, self._network.model, name)
         self.chat = self._tokens.chat
-        self.runner: Runner = Runner(self._network, self.chat.used_ids, adapter)
+        self._runner: Runner | None = Runner(self._network, self.chat.used_ids, adapter)
         self._views[adapter] = self
 
     @classmethod
@@ -151,6 +151,7 @@ class LocalModel:
         quantization: load in 4 or 8 bits; needs bitsandbytes.
         chat_template_from: take the chat template of this tokenizer.
         trust_remote_code: run code that comes with the model. Only for those you trust.
+        attn_implementation: as transformers calls it; None: the best that is to be had.
         local_files_only: never ask the network.
 
         Raises
@@ -162,7 +163,10 @@ class LocalModel:
         if dtype not in ("auto", "float32", "bfloat16", "float16"):
             raise InputError(f"dtype is {dtype!r}: use 'auto', 'float32', 'bfloat16' or 'float16'")
         if quantization not in (None, "4bit", "8bit"):
-            raise InputError(f"quantization is {quantization!r}: use '4bit', '8bit' or nothing")
+            raise InputError(
+                f"quantization is {quantization!r}: use '4bit', '8bit' or nothing, also for what "
+                "is stored quantised"
+            )
         if quantization:
             need("bitsandbytes", "accelerate")
         given: dict[str, Any] = {"revision": None, "local_files_only": local_files_only}
@@ -250,6 +254,24 @@ class LocalModel:
             self._network.add(place, name, **given)
             return self._view(name, f"{base} + {name}", tokenizer or own, profile or usual)
 
+    def remove_adapter(self, name: str) -> None:
+        """Let an adapter go: its weights, and what is remembered of its prompts.
+
+        The weights are freed at once; where something runs with it, that goes on unharmed, and
+        they are freed by the first request after it. What ``with_adapter`` gave for it says
+        afterwards that it was removed.
+
+        Raises
+        ------
+        InputError: there is no such adapter. ModelError: it has changed the base.
+        """
+        with self._network.lock:
+            view = self.with_adapter(name)
+            self._network.remove(name, view.runner)
+            del self._views[name]
+            view._runner = None
+            self._network.clear()
+
     def with_adapter(self, name: str | None) -> LocalModel:
         """The same model with another of its adapters; None: the bare base.
 
@@ -262,11 +284,10 @@ class LocalModel:
         ModelError: the base is not to be had, as an adapter has changed it.
         """
         self._network.known(name)
-        if name not in self._views:
-            base, own, usual = self._base()
-            label = base if name is None else f"{base} + {name}"
-            return self._view(name, label, own, usual)
-        return self._views[name]
+        if (made := self._views.get(name)) is not None:
+            return made
+        base, own, usual = self._base()
+        return self._view(name, base if name is None else f"{base} + {name}", own, usual)
 
     def _base(self) -> tuple[str, Any, Profile | None]:
         """The name, the tokenizer and the profile of the bare base."""
@@ -278,10 +299,21 @@ class LocalModel:
         self, adapter: str | None, name: str, tokenizer: Any, profile: Profile | None
     ) -> LocalModel:
         with self._network.lock:
+            self._network.known(adapter)
             if adapter not in self._views:
                 made = copy.copy(self)
                 made._become(adapter, name, tokenizer, profile)
             return self._views[adapter]
+
+    @property
+    def runner(self) -> Runner:
+        """What runs the network with this adapter. Raises ModelError once that was removed."""
+        if (runner := self._runner) is None:
+            raise ModelError(
+                f"the adapter {self.adapter!r} was removed from the model: load it again with "
+                "add_adapter, and use what that returns"
+            )
+        return runner
 
     @property
     def max_tokens(self) -> int | None:
@@ -366,7 +398,8 @@ class LocalModel:
         """
         _check(max_new_tokens, temperature)
         out: list[str] = []
-        size = self.batch_size if self.runner.mode == "tree" else 1
+        runner = self.runner
+        size = self.batch_size if runner.mode == "tree" else 1
         for at in range(0, len(prompts), size):
             part = [self.prompt_ids(p) for p in prompts[at : at + size]]
             texts = [Text(self.chat) for _ in part]
@@ -377,7 +410,9 @@ class LocalModel:
                 else [self._tokens.rule(schema, max_new_tokens) for _ in part]
             )
             pick = Picker(temperature, range(seed + at, seed + at + len(part)))
-            for row, token in self._decode(part, max_new_tokens, pick, processors, rules, texts):
+            for row, token in self._decode(
+                runner, part, max_new_tokens, pick, processors, rules, texts
+            ):
                 said[row] += texts[row].add(token)
             out += [s + t.rest() for s, t in zip(said, texts, strict=True)]
         return out
@@ -396,12 +431,14 @@ class LocalModel:
         The model works only while a piece is asked for: a closed iterator costs nothing more.
         """
         _check(max_new_tokens, temperature)
+        picker = Picker(temperature, [seed])
         return self._stream(
-            self.prompt_ids(prompt), max_new_tokens, Picker(temperature, [seed]), processors
+            self.runner, self.prompt_ids(prompt), max_new_tokens, picker, processors
         )
 
     def _stream(
         self,
+        runner: Runner,
         prompt: list[int],
         max_new_tokens: int,
         pick: Picker,
@@ -409,7 +446,7 @@ class LocalModel:
     ) -> Iterator[str]:
         text = Text(self.chat)
         with contextlib.closing(
-            self._decode([prompt], max_new_tokens, pick, processors, None, [text])
+            self._decode(runner, [prompt], max_new_tokens, pick, processors, None, [text])
         ) as tokens:
             for _, token in tokens:
                 if piece := text.add(token):
@@ -419,6 +456,7 @@ class LocalModel:
 
     def _decode(
         self,
+        runner: Runner,
         prompts: list[list[int]],
         max_new_tokens: int,
         pick: Picker,
@@ -429,7 +467,7 @@ class LocalModel:
         """The tokens of each text as they come: its number and the token, the end not included."""
         import torch
 
-        run, logits = self.runner.start(prompts)
+        run, logits = runner.start(prompts)
         written: list[list[int]] = [[] for _ in prompts]
         active = list(range(len(prompts)))
         ends = set(self.end_ids)
@@ -450,20 +488,20 @@ class LocalModel:
                     written[row].append(token)
                     if texts[row].stopped or (rule is None and len(written[row]) >= max_new_tokens):
                         continue
-                    if self.max_tokens is not None and len(run.ids[at]) >= self.max_tokens:
+                    if runner.limit is not None and len(run.ids[at]) >= runner.limit:
                         if rule is not None:
-                            raise InputError(_no_room(self.max_tokens))
+                            raise InputError(_no_room(runner.limit))
                         continue
                     going.append(at)
                     chosen.append(token)
                 if not going:
                     break
                 if len(going) < len(active):
-                    self.runner.keep(run, going)
+                    runner.keep(run, going)
                     active = [active[at] for at in going]
-                logits = self.runner.step(run, chosen)
+                logits = runner.step(run, chosen)
         finally:
-            self.runner.remember(run)
+            runner.remember(run)
 
     def _processed(
         self,

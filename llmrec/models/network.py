@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -46,12 +47,15 @@ class Network:
         self.lock = threading.RLock()
         self.prefixes = Prefixes(prefix_bytes)
         self.mode = mode
+        self._leaving: set[str] = set()  # removed, and perhaps still run by somebody
+        self._left: list[str] = []  # those that nobody runs any more
         self._look()
 
     @property
     def adapters(self) -> tuple[str, ...]:
-        """The names of the adapters on the model."""
-        return tuple(self.model.peft_config) if self._layers else ()
+        """The names of the adapters that may be chosen."""
+        found = self.model.peft_config if self._layers else ()
+        return tuple(name for name in found if name not in self._leaving)
 
     @property
     def active(self) -> str | None:
@@ -75,20 +79,21 @@ class Network:
     def using(self, adapter: str | None) -> Iterator[Any]:
         """The model with this adapter switched on; nobody else runs or switches it meanwhile."""
         with self.lock:
+            self.clear()
             if self.active != adapter:
                 self._turn(adapter)
             yield self.model
 
     def known(self, name: str | None) -> None:
         """Raise InputError where there is no such adapter, ModelError where it cannot be chosen."""
-        if name is not None and name not in self.adapters:
+        if name is None:
+            self._unbiased()
+        elif name not in self.adapters:
             has = ", ".join(map(repr, self.adapters)) or "none"
             raise InputError(
                 f"there is no adapter {name!r} on the model (it has {has}): load it with "
                 "add_adapter, or use None for the bare base"
             )
-        if name is None:
-            self._unbiased()
 
     def check(self, name: str) -> None:
         """Raise InputError where a new adapter cannot have this name."""
@@ -103,21 +108,67 @@ class Network:
                 f"there is an adapter {name!r} already: choose it with with_adapter, or give "
                 "another name"
             )
+        if name in self._leaving:
+            raise InputError(
+                f"the adapter {name!r} was removed, and somebody still runs it: give another name, "
+                "or wait until those who run it are done"
+            )
 
     def add(self, adapter: str, name: str, **hub: Any) -> None:
         """Load an adapter beside the others, and leave all switched off. Raises ModelError."""
         from llmrec.models.loading import load_adapter
 
         with self.lock:
+            self.clear()
             self.check(name)
             self._unbiased()
             self.model = load_adapter(self.model, adapter, name, **hub)
             self._look()
             self._turn(None)  # layers that only the new one changes are switched on at first
 
+    def remove(self, name: str, user: Any) -> None:
+        """Take an adapter off as soon as ``user``, by whom it is run, is nobody's any more.
+
+        Raises
+        ------
+        InputError: there is none. ModelError: it has changed the base.
+        """
+        with self.lock:
+            if name not in self.adapters:
+                raise InputError(f"{name!r} is no adapter of the model: name one to be removed")
+            if self._biased(name):
+                raise ModelError(
+                    f"the adapter {name!r} has changed biases of the base itself, which were not "
+                    "kept: load the base again"
+                )
+            self._leaving.add(name)
+            self.prefixes.clear(name)
+            # Whoever lets go of it last may be in the midst of a forward, so it is only noted.
+            weakref.finalize(user, self._left.append, name).atexit = False
+
+    def clear(self) -> None:
+        """Take off what nobody runs any more; the lock is held, and the model stands still."""
+        while self._left:
+            from llmrec.models.loading import bare
+
+            name = self._left.pop()
+            others = [n for n in self.model.peft_config if n != name]
+            if others:
+                self.model.base_model.enable_adapter_layers()
+                self.model.set_adapter(others[0], inference_mode=True)
+                self.model.delete_adapter(name)
+            else:
+                self.model = bare(self.model)
+            self._look()
+            self._leaving.remove(name)
+            self.prefixes.clear(name)
+
+    def _biased(self, name: str) -> bool:
+        return getattr(self.model.peft_config[name], "bias", "none") != "none"
+
     def _unbiased(self) -> None:
         for name in self.adapters:
-            if getattr(self.model.peft_config[name], "bias", "none") != "none":
+            if self._biased(name):
                 raise ModelError(
                     f"the adapter {name!r} has changed biases of the base itself, so neither the "
                     "base nor another adapter is to be had beside it: load it alone"

@@ -104,7 +104,7 @@ class Endpoint:
             raise InputError(f"price is {price}: give two, of a million tokens read and written")
         self._given = model if url else base_url_or_model
         self._adapter = adapter
-        self._concurrency = concurrency
+        self.concurrency = concurrency
         self._meter = Meter(price)
         self._wire = Wire(
             url,
@@ -178,7 +178,7 @@ class Endpoint:
             self._facts(patiently=self._hangs)  # once, and not in every thread
         if len(prompts) < 2:
             return [one(at) for at in range(len(prompts))]
-        pool = ThreadPoolExecutor(min(self._concurrency, len(prompts)))
+        pool = ThreadPoolExecutor(min(self.concurrency, len(prompts)))
         try:
             return list(pool.map(one, range(len(prompts))))
         finally:
