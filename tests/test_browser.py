@@ -169,10 +169,7 @@ def test_a_conversation(browser: Browser, address: str) -> None:
         assert "scripted <model>" in page.inner_text(".lr-model")
         page.locator(".lr-chip").first.wait_for()
         ask(page, "an action film of at most two hours, gently", wait=False)
-        page.wait_for_selector(".lr-card")
-        assert (
-            page.locator(".lr-turn").get_attribute("data-stage") == "cards"
-        )  # before the prose ends
+        page.wait_for_selector(".lr-turn[data-stage=cards] .lr-card")  # before the prose ends
         page.wait_for_selector(".lr-turn[data-stage=done]")
         first = shown(page)
         assert len(first) == 4  # those of at most 120 minutes

@@ -82,30 +82,6 @@ def run(steps: Iterator[Turn]) -> Turn:
 # -- texts --------------------------------------------------------------------------------------
 
 
-def test_every_text_is_there_in_the_three_languages() -> None:
-    assert set(texts.TEXTS) == set(texts.EXAMPLES) == set(LANGUAGES)
-    english = texts.TEXTS["en"]
-    for language in LANGUAGES:
-        assert set(texts.TEXTS[language]) == set(english)
-        for key, text in texts.TEXTS[language].items():
-            assert text.strip()
-            slots = set(re.findall(r"{(\w+)}", text))
-            assert slots == set(re.findall(r"{(\w+)}", english[key])), key
-        assert len(texts.EXAMPLES[language]) == len(texts.EXAMPLES["en"])
-
-
-def test_what_is_said_of_products_is_there_in_the_three_languages() -> None:
-    assert set(texts.PRODUCT_TEXTS) == set(texts.PRODUCT_EXAMPLES) == set(LANGUAGES)
-    for language in LANGUAGES:
-        own = texts.PRODUCT_TEXTS[language]
-        assert set(own) == set(texts.PRODUCT_TEXTS["en"])
-        for key, text in own.items():
-            slots = set(re.findall(r"{(\w+)}", text))
-            assert slots == set(re.findall(r"{(\w+)}", texts.TEXTS[language][key])), key
-            assert texts.say(language, key, "products", **dict.fromkeys(slots, "x"))
-        assert len(texts.PRODUCT_EXAMPLES[language]) == len(texts.EXAMPLES[language])
-
-
 OF_FILMS = re.compile(
     r"\b(?:films?|movies?|filmes?|películas?|watch|assist\w+|ver hoje|vemos)\b", re.I
 )
@@ -113,10 +89,9 @@ OF_FILMS = re.compile(
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_page_of_products_does_not_speak_of_films(language: str) -> None:
-    for key in texts.TEXTS[language]:
-        said = texts.PRODUCT_TEXTS[language].get(key, texts.TEXTS[language][key])
-        assert not OF_FILMS.search(said), key
-    assert not any(OF_FILMS.search(e) for e in texts.PRODUCT_EXAMPLES[language])
+    for key in texts.TALK:
+        assert not OF_FILMS.search(texts.say(language, key, "products")), key
+    assert not any(OF_FILMS.search(e) for e in texts.examples(language, "products"))
     visit = Visit(language, "products")
     shown = [
         *cards.log(visit, shop.PRODUCTS[:3]),
@@ -251,7 +226,7 @@ def test_everything_is_escaped() -> None:
         description=EVIL,
     )
     visit = Visit()
-    visit.turns = (
+    visit.begin(
         Turn(
             EVIL,
             stage="done",
@@ -259,7 +234,7 @@ def test_everything_is_escaped() -> None:
             recommendations=(Recommendation(item, 1, -1.0, EVIL, (EVIL,), (EVIL,)),),
             text=EVIL,
             chips=(EVIL,),
-        ),
+        )
     )
     pieces = [
         *cards.log(visit),
@@ -277,7 +252,7 @@ def test_everything_is_escaped() -> None:
 
 def test_a_very_long_message_is_shown_cut() -> None:
     visit = Visit()
-    visit.turns = (Turn("x" * 50_000, stage="failed", problem="error_long"),)
+    visit.begin(Turn("x" * 50_000, stage="failed", problem="error_long"))
     whole = "".join(cards.log(visit))
     assert len(whole) < 3_000
     assert "50,000" in whole
@@ -471,7 +446,7 @@ def test_bad_messages_lose_nothing(recommender: Recommender, message: str, probl
     (turn,) = answer(recommender, visit, message)
     assert (turn.stage, turn.problem) == ("failed", problem)
     assert visit.conversation == before
-    assert texts.TEXTS["es"][problem][:4] in "".join(cards.log(visit))
+    assert texts.say("es", problem)[:4] in "".join(cards.log(visit))
     assert run(answer(recommender, visit, "comedy")).stage == "done"
 
 
@@ -810,6 +785,9 @@ def test_what_spoke_for_a_film_is_shown_the_strongest_first() -> None:
     assert html.index("−0.90") < html.index("+0.50") < html.index("+0.20")
     assert "What the model makes of your words" in html
     assert "<script" not in html
+    told = dataclasses.replace(told, signals={"disliked": -0.3})
+    html = cards.card(told, language="pt", page_language="pt")
+    assert "<span>Parecido com o que você não gostou</span>" in html
     assert "lr-spoke" not in cards.card(
         dataclasses.replace(told, signals={}), language="en", page_language="en"
     )

@@ -64,7 +64,9 @@ def arrived(recommender: Recommender, extras: Extras, query: Mapping[str, str]) 
         return demo.build(recommender, extras=extras)
 
     app = asyncio.run(build())
-    arrive = next(f.fn for f in app.fns.values() if f.fn.__qualname__ == "build.<locals>.arrive")
+    arrive = next(
+        f.fn for f in app.fns.values() if getattr(f.fn, "__qualname__", "") == "_Page.arrive"
+    )
     visit = Visit()
     arrive(visit, types.SimpleNamespace(headers={"accept-language": "pt"}, query_params=query))
     return visit

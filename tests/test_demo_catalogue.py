@@ -21,8 +21,10 @@ gr = pytest.importorskip("gradio", reason="gradio is not installed")
 
 from llmrec.catalog import Catalog
 from llmrec.demo import catalogue as screen_module
-from llmrec.demo.catalogue import TEXTS, Own, View, found, list_html
-from llmrec.demo.uploads import FIELDS, Limits, Refusal, Uploads
+from llmrec.demo.columns import FIELDS
+from llmrec.demo.entries import View, found, list_html
+from llmrec.demo.own import Build, Own
+from llmrec.demo.uploads import Limits, Refusal, Uploads
 from llmrec.demo.visit import Visit, answer
 from llmrec.models.profile import Profile
 from llmrec.models.scripted import ScriptedModel
@@ -327,7 +329,7 @@ def test_a_build_ends_when_its_visitor_leaves(page: Page, shop: Path) -> None:
     read = visitor.own.read
     assert read is not None
     visitor.own.gone = True
-    job = screen_module._Build(visitor.own, read, {"title": "Product Name"})
+    job = Build(visitor.own, read, {"title": "Product Name"})
     job.wait(20)
     with pytest.raises(Refusal):
         job.result()
@@ -385,15 +387,6 @@ def test_the_language_changes_all_that_is_said(page: Page) -> None:
     assert texts[page.made.columns["title"]]["label"] == "Título"
 
 
-def test_every_text_is_there_in_the_three_languages() -> None:
-    english = TEXTS["en"]
-    assert {f"field_{name}" for name in FIELDS} <= set(english)
-    for language in LANGUAGES:
-        assert set(TEXTS[language]) == set(english)
-        for key, text in TEXTS[language].items():
-            assert re.findall(r"{(\w+)}", text) == re.findall(r"{(\w+)}", english[key]), key
-
-
 # -- in a browser ---------------------------------------------------------------------------------
 
 
@@ -402,7 +395,7 @@ def serve(port: int) -> None:
     model = ScriptedModel(scores=lambda tokens: np.zeros(260), name="scripted")
     recommender = Recommender(model, Catalog.from_items(ITEMS), profile=Profile(lead="rules"))
     with gr.Blocks(analytics_enabled=False) as app:
-        screen = screen_module.catalogue(recommender, gr.State(Visit()), "")
+        screen = screen_module.catalogue(recommender, gr.State(Visit()))
         app.unload(screen.leave)
     css = "".join((ROOT / f"llmrec/demo/{n}.css").read_text("utf-8") for n in ("page", "catalogue"))
     app.launch(

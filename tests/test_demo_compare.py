@@ -9,7 +9,6 @@ import copy
 import gc
 import json
 import re
-import string
 import sys
 import tempfile
 import weakref
@@ -29,20 +28,20 @@ import gradio as gr
 
 from llmrec.catalog import Catalog
 from llmrec.demo import Extras, launch_options
+from llmrec.demo import board as html_of
 from llmrec.demo import build as build_page
 from llmrec.demo import compare as screen
-from llmrec.demo import consent as box
-from llmrec.demo.feedback import REASONS, Asked, Consent, Feedback, Tally, read_feedback
+from llmrec.demo.feedback import Asked, Consent, Feedback, Tally, read_feedback
 from llmrec.demo.match import (
     Match,
     Round,
     Side,
     as_asked,
     difference,
-    embedded_contestants,
-    over,
     play,
 )
+from llmrec.demo.rivals import embedded_contestants, over
+from llmrec.demo.texts import Words
 from llmrec.demo.visit import Visit
 from llmrec.errors import InputError
 from llmrec.models.profile import Profile
@@ -117,7 +116,7 @@ def run(steps: Iterator[Round]) -> Round:
 
 
 def board(visit: Visit, match: Match) -> str:
-    return "".join(screen._board(visit, match))
+    return "".join(html_of.board(visit, match))
 
 
 def ids(side: Side) -> tuple[str, ...]:
@@ -326,12 +325,12 @@ def test_difference_and_how_it_is_told() -> None:
     assert [r.item.id for r in found.only_b] == ["s"]
     assert [(x.item.id, x.rank, y.rank) for x, y in found.shared] == [("q", 2, 2), ("r", 3, 1)]
     sides = (Side("x", of("p", "q", "r"), "", True), Side("y", of("r", "q", "s"), "", True))
-    html = screen._differences(Round("?", sides, "done"), "en")
+    html = html_of._differences(Round("?", "done", sides=sides), "en")
     text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
     assert "2 of 3 in both" in text
     assert "Only in A Film p Only in B Film s" in text
     assert "Film q 2 2 same Film r 3 1 2 up" in text
-    alone = screen._differences(Round("?", (sides[0], sides[0]), "done"), "es")
+    alone = html_of._differences(Round("?", "done", sides=(sides[0], sides[0])), "es")
     assert alone.count("ninguno") == 2
     assert "<table>" in alone
 
@@ -343,10 +342,10 @@ def test_tally_counts_a_pair_whichever_stood_left() -> None:
     ):  # fmt: skip
         tally.add(a, b, choice)
     assert dict(tally.counts) == {("x", "y"): {"first": 2, "second": 1, "equal": 1, "bad": 1}}
-    html = screen._pair(("x", "y"), tally.counts["x", "y"], "en")
+    html = html_of._pair(("x", "y"), tally.counts["x", "y"], "en")
     assert "x: 2 · y: 1 · equal: 1 · both bad: 1" in html
     assert "67 % of decided votes for “x” (95 % interval 21 to 94 %)" in html
-    assert "no decided vote yet" in screen._pair(("x", "y"), {"equal": 3}, "en")
+    assert "no decided vote yet" in html_of._pair(("x", "y"), {"equal": 3}, "en")
 
 
 def test_pictures_come_from_allowed_hosts_alone() -> None:
@@ -358,7 +357,7 @@ def test_pictures_come_from_allowed_hosts_alone() -> None:
     known = recommender_of(LinearRanker(model=0.0), films)
     match = Match()
     run(play(lambda: {"x": known, "y": known}, match, "a western"))
-    html = "".join(screen._board(Visit(), match, ("img.example.org",)))
+    html = "".join(html_of.board(Visit(), match, ("img.example.org",)))
     assert html.count("https://img.example.org/0.jpg") == 2
     assert "elsewhere.net" not in html
     assert "example.org" not in board(Visit(), match)
@@ -375,30 +374,15 @@ def test_what_others_wrote_is_text() -> None:
     match = Match()
     assert run(play(lambda: both, match, f"a western {EVIL}")).stage == "done"
     match.vote("a")
-    for html in (board(Visit(), match), screen._tallies(Visit(), match, match.tally)):
+    for html in (board(Visit(), match), html_of.tallies(Visit(), match, match.tally)):
         assert "<script" not in html
         assert "<img" not in html
         assert "&lt;script" in html
 
 
-@pytest.mark.parametrize("texts", [screen.TEXTS, box.TEXTS])
-def test_every_text_is_there_in_the_three_languages(texts: dict[str, dict[str, str]]) -> None:
-    def slots(text: str) -> set[str]:
-        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
-
-    assert set(texts) == set(LANGUAGES)
-    for language in LANGUAGES:
-        assert set(texts[language]) == set(texts["en"])
-        for key, text in texts[language].items():
-            assert text.strip()
-            assert slots(text) == slots(texts["en"][key]), key
-    if texts is screen.TEXTS:
-        assert {*REASONS} <= {*texts["en"]}
-
-
 def test_a_visit_is_its_own() -> None:
     match = Match()
-    match.begin("hello")
+    match.begin(Round("hello"))
     assert copy.deepcopy(match).rounds == ()
     consent = Consent()
     consent.given = True
@@ -627,12 +611,12 @@ def test_names_of_the_page_are_said_in_the_language_and_kept_as_they_are(
 ) -> None:
     four = embedded_contestants(recommender_of(LinearRanker()))
     for what in ("name", "what"):
-        known = {k for k in screen.TEXTS["en"] if k.startswith(f"{what}_")}
+        known = {k for k in Words("compare") if k.startswith(f"{what}_")}
         assert known == {f"{what}_{name}" for name in four}
     visit, match = Visit("pt"), Match()
     run(play(lambda: four, match, "um filme de ação", ("popularity alone", "lesser known")))
     match.vote("a")
-    shown = board(visit, match) + screen._tallies(visit, match, match.tally)
+    shown = board(visit, match) + html_of.tallies(visit, match, match.tally)
     assert "só a popularidade" in shown
     assert "o menos conhecido: " in shown
     assert "era “só a popularidade” (o mais conhecido que serve)." in shown

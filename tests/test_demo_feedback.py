@@ -19,15 +19,14 @@ from llmrec.catalog import Catalog
 from llmrec.datasets.folder import write
 from llmrec.datasets.jsonl import Table
 from llmrec.demo.feedback import (
-    SCHEMA,
     Asked,
-    Choice,
     Consent,
     Feedback,
     Tally,
     asked_for,
     read_feedback,
 )
+from llmrec.demo.feedback_rows import SCHEMA, Choice
 from llmrec.demo.feedback_source import FeedbackSource
 from llmrec.demo.visit import Visit, answer
 from llmrec.errors import HubError, InputError

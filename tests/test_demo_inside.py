@@ -8,7 +8,6 @@ import copy
 import html
 import re
 from collections.abc import Callable, Iterator
-from importlib import resources
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,20 +17,20 @@ import pytest
 import shop
 
 from llmrec.catalog import Catalog
-from llmrec.demo.inside import TEXTS, inside
+from llmrec.demo.inside import inside
 from llmrec.demo.inspection import Inspector, Stopped, asked_at, words_of
 from llmrec.demo.screen import Screen
-from llmrec.demo.texts import say
+from llmrec.demo.texts import Words, say
 from llmrec.demo.visit import Turn, Visit, answer
 from llmrec.errors import InputError, ModelError
 from llmrec.lexicon import Marked, Span
 from llmrec.models.profile import Profile
 from llmrec.models.scripted import ScriptedModel
 from llmrec.recommender import Recommender
-from llmrec.routing import ROUTES
 from llmrec.types import LANGUAGES, Item, Preferences
 from llmrec.wishes import meets_all, wishes
 
+TEXTS = Words("inside")
 EVIL = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
 FILMS = [
     Item("heat", "Heat", 1995, titles={"pt": ("Fogo contra Fogo",)}, genres=("Action", "Crime"), runtime=170,
@@ -77,9 +76,8 @@ class Page:
         self.found: Any = copy.deepcopy(state.value)
 
     async def _build(self, recommender: Recommender) -> tuple[gr.Blocks, Screen]:
-        script = resources.files("llmrec.demo").joinpath("page.js").read_text("utf-8")
         with gr.Blocks() as blocks, gr.Tabs(), gr.Tab("How it works"):
-            return blocks, inside(recommender, gr.State(self.visit), script)
+            return blocks, inside(recommender, gr.State(self.visit))
 
     def listener(self, event: str, of: str = "") -> Any:
         ids = {c._id for c in self.screen.components if c.elem_id == f"lr-i-{of}"}
@@ -114,17 +112,6 @@ class Page:
 
 def text(markup: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup)).split())
-
-
-def test_every_text_is_there_in_the_three_languages() -> None:
-    assert set(TEXTS) == set(LANGUAGES)
-    for language in LANGUAGES:
-        assert set(TEXTS[language]) == set(TEXTS["en"])
-        for key, said in TEXTS[language].items():
-            assert said.strip()
-            slots = set(re.findall(r"{(\w+)}", TEXTS["en"][key]))
-            assert set(re.findall(r"{(\w+)}", said)) == slots, key
-        assert set(ROUTES) <= set(TEXTS[language])
 
 
 # -- what is measured ---------------------------------------------------------------------------
@@ -260,7 +247,7 @@ def test_a_turn_is_shown_step_by_step(recommender: Recommender, language: str) -
     assert said["turn"]["value"] == 0
     shown = page.look(0)["shown"]
     told = text(shown)
-    own = TEXTS[language]
+    own = TEXTS.within(language)
     keys = ("steps", "route", "read", "understood", "candidates", "search", "signals", "exact")
     for key in keys:
         assert own[key] in told
@@ -269,7 +256,7 @@ def test_a_turn_is_shown_step_by_step(recommender: Recommender, language: str) -
     assert own["signal_popularity"] in told
     # It stays in view, in another language, until more is said.
     page.visit.language = "es"
-    assert TEXTS["es"]["steps"] in page.arrive()["shown"]
+    assert TEXTS("es", "steps") in page.arrive()["shown"]
     list(answer(recommender, visit, "something funny"))
     after = page.arrive()
     assert (after["shown"], after["turn"]["value"]) == ("", 1)
@@ -279,7 +266,7 @@ def test_before_anything_is_said(recommender: Recommender) -> None:
     page = Page(recommender, Visit("pt"))
     said = page.arrive()
     assert said["look"]["interactive"] is False
-    assert TEXTS["pt"]["none"] in said["status"]
+    assert TEXTS("pt", "none") in said["status"]
     assert 'role="alert"' in page.look(None)["status"]
     out = page.screen.texts(page.visit)
     assert set(out) <= set(page.screen.components)
@@ -313,7 +300,7 @@ def test_a_model_that_fails_is_a_sentence(recommender: Recommender) -> None:
         profile=Profile(lead="rules", writes=False),
     )  # fmt: skip
     out = Page(broken, visit).look(0)
-    assert TEXTS["en"]["failed"] in text(out["status"])
+    assert TEXTS("en", "failed") in text(out["status"])
     assert out["shown"] == ""
 
 
@@ -363,7 +350,7 @@ def test_a_look_is_stopped_within_a_step(slow: tuple[Page, Slow, int], language:
     during: list[dict[str, Any]] = []
     model.meanwhile = lambda: during.append(page.stop())
     first, last = page.steps(0)
-    assert TEXTS[language]["waiting"] in first["status"]
+    assert TEXTS(language, "waiting") in first["status"]
     assert (first["stop"]["interactive"], first["shown"]) == (True, "")
     for out in (*during, last):
         assert text(out["status"]) == say(language, "stopped")

@@ -24,12 +24,13 @@ import gradio as gr
 import handmade
 import pytest
 
-from llmrec.demo import charts, measured
-from llmrec.demo import measure as page_measure
+from llmrec.demo import cases as reading
+from llmrec.demo import charts, hostile, measured, scoreboard
 from llmrec.demo.example_run import NAME, ExampleRun
-from llmrec.demo.measure import TEXTS, View, measure
+from llmrec.demo.measure import View, measure
 from llmrec.demo.measured import Group, Shelf
 from llmrec.demo.screen import Screen
+from llmrec.demo.texts import Words
 from llmrec.demo.visit import Visit
 from llmrec.evaluation.aggregate import aggregate
 from llmrec.metrics import text as text_metrics
@@ -125,17 +126,6 @@ def text(markup: str) -> str:
 
 
 # -- what is read -------------------------------------------------------------------------------
-
-
-def test_every_text_is_there_in_the_three_languages() -> None:
-    assert set(TEXTS) == set(LANGUAGES)
-    for language in LANGUAGES:
-        assert set(TEXTS[language]) == set(TEXTS["en"])
-        for key, said in TEXTS[language].items():
-            assert said.strip()
-            assert set(re.findall(r"{(\w+)}", said)) == set(
-                re.findall(r"{(\w+)}", TEXTS["en"][key])
-            )
 
 
 def test_figures_are_those_of_the_run(tmp_path: Path) -> None:
@@ -269,9 +259,9 @@ def test_limits_and_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ("large", "linked/metrics.json"),
     }
     with monkeypatch.context() as m:
-        m.setattr(measured, "MAX_BYTES", 100)
+        m.setattr(reading, "MAX_BYTES", 100)
         assert [p.kind for p in Shelf([tmp_path]).cases(groups[0])[1]] == ["large"]
-        m.setattr(measured, "MAX_JSON", 100)
+        m.setattr(hostile, "MAX_JSON", 100)
         assert {p.kind for p in Shelf([tmp_path]).look()[1]} == {"large"}
     with monkeypatch.context() as m:
         m.setattr(measured, "MAX_RUNS", 1)
@@ -281,14 +271,14 @@ def test_limits_and_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_archive_that_unpacks_to_much_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measured, "MAX_ARRAYS", 5 << 20)
+    monkeypatch.setattr(reading, "MAX_ARRAYS", 5 << 20)
     folder = lists(tmp_path / "one")
     with zipfile.ZipFile(folder / "items.npz", "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr("counts.npy", b"\0" * (measured.MAX_ARRAYS + 1))
+        packed.writestr("counts.npy", b"\0" * (reading.MAX_ARRAYS + 1))
     (group,), _ = Shelf([tmp_path]).look()
-    assert Shelf([tmp_path]).cases(group) == ([], [measured.Problem("large", "one")])
+    assert Shelf([tmp_path]).cases(group) == ([], [hostile.Problem("large", "one")])
     damage(folder, "items.npz", b"PK nothing")
-    assert Shelf([tmp_path]).cases(group) == ([], [measured.Problem("damaged", "one")])
+    assert Shelf([tmp_path]).cases(group) == ([], [hostile.Problem("damaged", "one")])
 
 
 def test_broken_lines_are_counted(tmp_path: Path) -> None:
@@ -298,7 +288,7 @@ def test_broken_lines_are_counted(tmp_path: Path) -> None:
     (group,), _ = Shelf([tmp_path]).look()
     cases, problems = Shelf([tmp_path]).cases(group)
     assert len(cases) == 3
-    assert problems == [measured.Problem("lines", "one/predictions.jsonl", 2)]
+    assert problems == [hostile.Problem("lines", "one/predictions.jsonl", 2)]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -423,7 +413,7 @@ def test_labels_follow_the_language(tmp_path: Path) -> None:
     page.visit.language = "pt"
     out = page.screen.texts(page.visit)
     assert set(out) <= set(page.screen.components)
-    assert out[page.component("group")]["label"] == TEXTS["pt"]["group"]
+    assert out[page.component("group")]["label"] == Words("measure")("pt", "group")
     page.take(page.fire("select"))
     assert "Cobertura" in page.says["table"]
     assert re.search(r"\d,\d{3}", page.says["table"])
@@ -544,8 +534,8 @@ def test_answers_that_cannot_be_judged_here_are_shown_without_a_mark(
             assert given.right in (None, before.given[label].right)
             assert after.kind == "text" or given.right is not None
     for language in LANGUAGES:
-        page_measure._case(cases[0], next(iter(cases[0].given)), "answers", language)
-    assert not page_measure._badge(unjudged[0], "en")
+        scoreboard.case(cases[0], next(iter(cases[0].given)), "answers", language)
+    assert not scoreboard._badge(unjudged[0], "en")
 
 
 def test_groups_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -553,8 +543,8 @@ def test_groups_of_one_name_are_told_apart(tmp_path: Path) -> None:
         lists(tmp_path / name, n=n)
     page = Page(tmp_path)
     groups = Shelf([tmp_path]).look()[0]
-    names = page_measure._names(groups, "en")
+    names = scoreboard.names_of(groups, "en")
     assert len(set(names)) == len(groups)
     twice = [dataclasses.replace(groups[0], key=k, runs=((k, tmp_path),)) for k in ("a", "b")]
-    assert [n.rpartition(" ")[2] for n in page_measure._names(twice, "en")] == ["(a)", "(b)"]
+    assert [n.rpartition(" ")[2] for n in scoreboard.names_of(twice, "en")] == ["(a)", "(b)"]
     assert ".jsonl" not in page.says["group.choices"].partition(",")[0]

@@ -13,7 +13,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,11 +21,13 @@ from test_browser import CALM, CHROMIUM, films
 
 pytest.importorskip("gradio", reason="the extra demo is not installed")
 
-from llmrec.demo.refused import TEXTS, WAIT
+from llmrec.demo.refused import WAIT
+from llmrec.demo.texts import Words
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+TEXTS = Words("refused")
 needs_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")
 
 
@@ -86,14 +87,6 @@ def told(address: str, path: str, body: Any = None, **headers: str) -> tuple[int
             return error.code, json.load(error)
 
 
-def test_the_languages_have_the_same_texts() -> None:
-    def slots(texts: dict[str, str]) -> dict[str, set[str | None]]:
-        return {key: {name for _, name, _, _ in Formatter().parse(t)} for key, t in texts.items()}
-
-    assert TEXTS.keys() == {"en", "pt", "es"}
-    assert slots(TEXTS["pt"]) == slots(TEXTS["es"]) == slots(TEXTS["en"])
-
-
 @pytest.mark.parametrize(
     ("path", "body", "status", "sentence"),
     [
@@ -104,8 +97,8 @@ def test_the_languages_have_the_same_texts() -> None:
         ("call/nothing", {}, 404, "there is no endpoint 'nothing': use /recommend, /chat, "),
         ("run/chat", {"data": ["hello"]}, 422, "1 of 3 values came: /gradio_api/info lists"),
         ("queue/join", {"fn": "send_box"}, 422, "0 of 3 values came: /gradio_api/info lists"),
-        ("run/predict", {"fn": "look_again", "data": [1e308] * 99}, 422, TEXTS["en"]["odd"]),
-        ("queue/join", {"fn": "send_box", "data": ["x", None, {}]}, 422, TEXTS["en"]["odd"]),
+        ("run/predict", {"fn": "look_again", "data": [1e308] * 99}, 422, TEXTS("en", "odd")),
+        ("queue/join", {"fn": "send_box", "data": ["x", None, {}]}, 422, TEXTS("en", "odd")),
     ],
 )
 def test_events_that_somebody_made_up_are_refused_in_a_sentence(
@@ -132,7 +125,7 @@ def test_a_page_that_the_server_forgot_is_told_to_open_anew(address: str) -> Non
     known = listeners(address)
     undo = {"data": [None], "fn_index": known["take_back"]["id"], "session_hash": "old-one"}
     page = {"x_gradio_user": "app", "Accept_Language": "pt-BR,en;q=0.5"}
-    answer = (409, {"detail": TEXTS["pt"]["lost"], "error": "Connection errored out. "})
+    answer = (409, {"detail": TEXTS("pt", "lost"), "error": "Connection errored out. "})
     assert told(address, "run/predict", undo, **page) == answer
     assert told(address, "run/predict", undo, **page) == answer  # asking does not make it known
     arrive = next(d for d in known.values() if any(event == "load" for _, event in d["targets"]))
@@ -193,12 +186,12 @@ def test_a_visitor_for_whom_there_is_no_room_keeps_the_words(
         send(second, "a drama, slowly")
         second.wait_for_timeout(500)
         send(third, "uma comédia")
-        notice(third, TEXTS["pt"]["busy"])
+        notice(third, TEXTS("pt", "busy"))
         assert third.input_value("#lr-box textarea") == "uma comédia"
         third.click("[data-language=es]")
         third.wait_for_selector("[data-page-language=es]")
         third.press("#lr-box textarea", "Enter")
-        notice(third, TEXTS["es"]["busy"])
+        notice(third, TEXTS("es", "busy"))
         first.click("#lr-stop")
         second.wait_for_selector(".lr-card")
         second.click("#lr-stop")
@@ -221,11 +214,11 @@ def test_after_the_server_began_anew_the_page_does_too(browser: Browser) -> None
         send(page, "una comedia, slowly")
         page.wait_for_selector(".lr-card")
         first.close()
-        notice(page, TEXTS["es"]["lost"])
+        notice(page, TEXTS("es", "lost"))
         port = int(address.rstrip("/").rpartition(":")[2])
         second = stack.enter_context(contextlib.ExitStack())
         second.enter_context(served(__file__, port=port))
-        notice(page, TEXTS["es"]["anew"])  # in the language that was chosen
+        notice(page, TEXTS("es", "anew"))  # in the language that was chosen
         assert page.input_value("#lr-box textarea") == "una comedia, slowly"
         send(page, "una comedia")
         page.wait_for_selector(".lr-turn[data-stage=done]")
@@ -234,8 +227,8 @@ def test_after_the_server_began_anew_the_page_does_too(browser: Browser) -> None
         stack.enter_context(served(__file__, port=port))
         page.fill("#lr-box textarea", "un drama")
         page.click("#lr-undo")
-        notice(page, TEXTS["es"]["lost"])
-        notice(page, TEXTS["es"]["anew"])
+        notice(page, TEXTS("es", "lost"))
+        notice(page, TEXTS("es", "anew"))
         assert page.input_value("#lr-box textarea") == "un drama"
         page.click(".lr-notice button")
         assert page.locator(".lr-notice").count() == 0
@@ -251,7 +244,7 @@ def test_a_full_queue_says_when_to_come_again(address: str) -> None:
         )
         codes.append(status)
         if status == 503:
-            assert answer == {"detail": TEXTS["es"]["busy"], "error": TEXTS["es"]["busy"]}
+            assert answer == {"detail": TEXTS("es", "busy"), "error": TEXTS("es", "busy")}
     assert 503 in codes
     assert codes[0] == 200
     assert 10 <= WAIT <= 60  # what "half a minute" means to a program

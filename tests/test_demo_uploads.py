@@ -8,7 +8,6 @@ import io
 import json
 import os
 import pickle
-import re
 import time
 import zipfile
 from pathlib import Path
@@ -18,7 +17,8 @@ import loopback_hub
 import pytest
 from loopback_hub import LoopbackHub
 
-from llmrec.demo import untrusted, uploads
+from llmrec.demo import cells, untrusted, uploads
+from llmrec.demo.columns import FIELDS, propose
 from llmrec.demo.untrusted import Limits, Read, Refusal, read_file, read_hub
 from llmrec.types import LANGUAGES
 
@@ -69,7 +69,7 @@ def test_csv_in_any_delimiter_and_encoding(tmp_path: Path, mark: str, encoding: 
     assert read.columns == ("Título", "Ano")
     assert rows(read)[0] == {"Título": "Central, do Brasil; |", "Ano": "1998"}
     assert rows(read)[1]["Título"] == "São Paulo"
-    assert uploads.propose(read) == {"title": "Título", "year": "Ano"}
+    assert propose(read) == {"title": "Título", "year": "Ano"}
 
 
 def test_json_in_its_three_forms(tmp_path: Path) -> None:
@@ -482,8 +482,8 @@ def test_columns_are_guessed(tmp_path: Path, name: str) -> None:
     read = read_already(
         tmp_path, *(dict(zip(columns, line.split(mark), strict=True)) for line in lines)
     )
-    found = uploads.propose(read)
-    assert found == {k: v for k, v in guessed.items() if k in uploads.FIELDS}
+    found = propose(read)
+    assert found == {k: v for k, v in guessed.items() if k in FIELDS}
     assert len({*found.values()}) == len(found)  # never two fields from one column
 
 
@@ -491,7 +491,7 @@ def test_columns_of_json_are_guessed_by_their_values(tmp_path: Path) -> None:
     item = {"title": "Kettle", "details": {"Brand": "Ana"}, "description": ["Boils.", "Quickly."],
             "categories": [["Kitchen", "Kettles"]], "images": [{"thumb": "https://x.example/t.jpg"}],
             "rating": "4.5 out of 5 stars"}  # fmt: skip
-    found = uploads.propose(read_already(tmp_path, item))
+    found = propose(read_already(tmp_path, item))
     assert found.pop("image", "images") == "images"
     assert found == {
         "title": "title", "description": "description", "genres": "categories", "rating": "rating",
@@ -501,7 +501,7 @@ def test_columns_of_json_are_guessed_by_their_values(tmp_path: Path) -> None:
 def test_nothing_is_guessed_of_rows_that_have_gone(tmp_path: Path) -> None:
     read = read_already(tmp_path, {"title": "Heat", "year": "1995"})
     read.path.unlink()
-    assert uploads.propose(read) == {"title": "title", "year": "year"}
+    assert propose(read) == {"title": "title", "year": "year"}
 
 
 def test_ratings_are_out_of_ten_and_running_times_minutes(tmp_path: Path) -> None:
@@ -530,7 +530,7 @@ def test_ratings_are_out_of_ten_and_running_times_minutes(tmp_path: Path) -> Non
      ("https://x.example/" + "a" * 3_000, ""), (5, ""), ("[" * 20_000, ""), (None, "")],
 )  # fmt: skip
 def test_pictures_have_an_address_or_none(tmp_path: Path, value: Any, address: str) -> None:
-    assert uploads._image(value) == address
+    assert cells.image_in(value) == address
     read = read_already(tmp_path, {"title": "Heat", "poster": value})
     rows = uploads._Rows(read, {"title": "title", "image": "poster"})
     (item,) = rows.items()
@@ -565,7 +565,7 @@ def test_a_catalogue_is_built_and_what_is_left_out_is_told(tmp_path: Path) -> No
     ]
     read = reading(tmp_path, "a.csv", "\n".join(lines))
     told: list[int] = []
-    mapping = uploads.propose(read) | {"popularity": "votes"}
+    mapping = propose(read) | {"popularity": "votes"}
     built = uploads.build(read, mapping, tmp_path, told.append)
     items = {item.id: item for item in built.catalog}
     assert (built.dropped, built.emptied, told) == (3, 1, [1])
@@ -617,7 +617,7 @@ def test_a_mapping_that_gives_nothing(tmp_path: Path, mapping: dict[str, str], k
      "[{'id': 1, 'name': 'Crime'}, {'id': 2, 'name': \"Drama\"}]"],
 )  # fmt: skip
 def test_lists_however_they_are_written(value: Any) -> None:
-    assert uploads._names(value) == ("Crime", "Drama")
+    assert cells.names_in(value) == ("Crime", "Drama")
 
 
 @pytest.mark.parametrize(
@@ -630,7 +630,7 @@ def test_lists_however_they_are_written(value: Any) -> None:
      ("runtime", "1:45", None), ("runtime", "107m", 107), ("runtime", 107, 107)],
 )  # fmt: skip
 def test_numbers_however_they_are_written(name: str, value: Any, number: float | None) -> None:
-    assert uploads._number_in(name, value) == number
+    assert cells.number_in(name, value) == number
 
 
 def test_folders_are_few_and_the_idle_ones_go_first() -> None:
@@ -658,11 +658,3 @@ def test_folders_of_killed_processes_are_removed(tmp_path: Path, monkeypatch: An
     os.utime(old, (0, 0))
     uploads.Uploads()
     assert (old.exists(), new.exists()) == (False, True)
-
-
-def test_every_sentence_is_there_in_the_three_languages() -> None:
-    english = uploads.REFUSALS["en"]
-    for language in LANGUAGES:
-        assert set(uploads.REFUSALS[language]) == set(english)
-        for key, text in uploads.REFUSALS[language].items():
-            assert re.findall(r"{(\w+)}", text) == re.findall(r"{(\w+)}", english[key]), key

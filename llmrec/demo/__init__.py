@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmrec.demo.extras import Extras
 from llmrec.demo.feedback import Feedback
-from llmrec.demo.match import embedded_contestants
+from llmrec.demo.rivals import embedded_contestants
 from llmrec.errors import MissingExtraError
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from html import escape
 from llmrec.demo.exports import FORMATS, data_url, exported, link_to
 from llmrec.demo.marks import MARKS
 from llmrec.demo.posters import art
-from llmrec.demo.texts import EXAMPLES, PRODUCT_EXAMPLES, TEXTS, say
+from llmrec.demo.texts import TALK, Words, examples, number, say, signed
 from llmrec.demo.visit import Turn, Visit
 from llmrec.orders import without_orders
 from llmrec.types import MAX_MESSAGE_CHARS, Answer, Item, Recommendation
 from llmrec.wishes import Things, wishes
 from llmrec.wording import amount, display_name, duration, wish_labels
 
-__all__ = ["card", "chip_list", "examples", "header", "log", "panel_head", "share", "welcome"]
+__all__ = ["card", "chip_list", "facts_of", "header", "log", "panel_head", "share", "welcome"]
 
 SHOWN_CHARS = 600
 _ICONS = {
@@ -39,6 +39,7 @@ _ICONS = {
 
 MAX_SOURCES = 5
 MAX_SIGNALS = 4
+_inside = Words("inside")
 SURE = ((0.75, "sure_high"), (0.5, "sure_some"), (0.25, "sure_little"), (0.0, "sure_none"))
 
 
@@ -46,18 +47,18 @@ def _icon(name: str) -> str:
     return f'<svg class="lr-icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">{_ICONS[name]}</svg>'
 
 
-def share(score: float) -> str:
+def share(score: float, language: str = "en") -> str:
     """A log-probability as a share in per cent, with as many digits as it deserves.
 
-    >>> share(-1.17), share(-5.0), share(-20.0)
-    ('31 %', '0.7 %', '<0.1 %')
+    >>> share(-1.17), share(-5.0), share(-20.0), share(-5.0, "pt")
+    ('31 %', '0.7 %', '<0.1 %', '0,7 %')
     """
     if math.isnan(score):
         return "?"
     percent = 100 * math.exp(min(score, 0.0))
     if percent < 0.1:
-        return "<0.1 %"
-    return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"
+        return f"<{number(0.1, language, 1)} %"
+    return f"{number(percent, language, 1 if percent < 9.95 else 0)} %"
 
 
 def card(
@@ -84,9 +85,6 @@ def card(
     ranked = not math.isnan(recommendation.score)
     title = item.title_in(language)
     original = item.original_title
-    facts = [str(item.year) if item.year else "", duration(item.runtime) if item.runtime else ""]
-    facts += [display_name("genre", g, language) for g in item.genres[:3]]
-    facts += [amount(item.price, language)] if item.price is not None else []
     ticks = [_tick("met", w, ui) for w in recommendation.matched]
     ticks += [_tick("missed", w, ui) for w in recommendation.relaxed]
     told = first or not ranked
@@ -100,7 +98,7 @@ def card(
             f"{escape(original)}</p>"
             if original and original.casefold() != title.casefold()
             else "",
-            f'<p class="lr-meta">{" <i>·</i> ".join(escape(f) for f in facts if f)}</p>',
+            f'<p class="lr-meta">{" <i>·</i> ".join(map(escape, facts_of(item, language)))}</p>',
             f'<p class="lr-about" lang="{language}">{escape(about)}</p>' if about else "",
             f'<ul class="lr-wishes">{"".join(ticks)}</ul>' if ticks else "",
             f'<p class="lr-why" lang="{language}"><span lang="{ui}">{escape(say(ui, "why"))}</span> '
@@ -116,10 +114,18 @@ def card(
     )
 
 
+def facts_of(item: Item, language: str, genres: int = 3) -> list[str]:
+    """What is known of its year, length, first genres and price, in words."""
+    facts = [str(item.year)] if item.year else []
+    facts += [duration(item.runtime)] if item.runtime else []
+    facts += [display_name("genre", g, language) for g in item.genres[:genres]]
+    return facts + ([amount(item.price, language)] if item.price is not None else [])
+
+
 def _share(recommendation: Recommendation, ui: str, things: Things) -> str:
     """What part of the choice an item had; the number behind it on hover, and when focused."""
-    shared = say(ui, "share", share=share(recommendation.score))
-    logprob = f"{recommendation.score:.2f}".replace("-", "−")
+    shared = say(ui, "share", share=share(recommendation.score, ui))
+    logprob = number(recommendation.score, ui, 2).replace("-", "−")
     more = say(ui, "share_more", things, logprob=logprob)
     return (
         f'<span class="lr-share" tabindex="0" title="{escape(more)}" '
@@ -151,13 +157,21 @@ def _spoke(r: Recommendation, ui: str, things: Things) -> str:
 
 
 def _bar(name: str, value: float, most: float, ui: str, things: Things) -> str:
-    key = f"signal_{name}"
-    named = say(ui, key, things) if key in TEXTS[ui] else name
-    amount_of = f"{value:+.2f}".replace("-", "−")
+    named = _signal(name, ui, things)
+    amount_of = signed(value, ui)
     return (
         f'<li><span>{escape(named)}</span><meter min="0" max="1" value="{abs(value) / most:.3f}" '
         f'aria-label="{escape(f"{named}: {amount_of}")}"></meter><b>{amount_of}</b></li>'
     )
+
+
+def _signal(name: str, ui: str, things: Things) -> str:
+    """What a signal is called: in words of the card's own, or as the last screen calls it."""
+    key = f"signal_{name}"
+    if key in TALK:
+        return say(ui, key, things)
+    named = _inside(ui, key) if key in _inside else name
+    return f"{named[:1].upper()}{named[1:]}"
 
 
 def _class(marks: frozenset[str]) -> str:
@@ -236,55 +250,18 @@ def log(
     linked = links and visit.other() is None
     if not turns:
         return [*out, welcome(ui, posters, visit.things, pictures)]
-    for number, turn in enumerate(turns):
-        last = number == len(turns) - 1
-        out += _turn(turn, visit, last, pictures, linked)
+    for n, turn in enumerate(turns, 1):
+        out += _turn(turn, visit, n == len(turns), pictures, linked)
     return out
 
 
 def _turn(turn: Turn, visit: Visit, last: bool, pictures: Sequence[str], links: bool) -> list[str]:
-    ui = visit.language
+    ui, things = visit.language, visit.things
     language = turn.preferences.language if turn.preferences else ui
-    said = escape(turn.said[:SHOWN_CHARS])
-    if len(turn.said) > SHOWN_CHARS:
-        said += (
-            f'<span class="lr-cut">{escape(say(ui, "cut", n=_count(len(turn.said), ui)))}</span>'
-        )
-    hand = (
-        f'<span class="lr-hand">{_icon("hand")}{escape(say(ui, "changed"))}</span>'
-        if turn.by_hand
-        else ""
-    )
-    you = f'<span class="lr-hidden">{escape(say(ui, "you"))}: </span>'
     head = (
-        f'<section class="lr-turn" data-stage="{turn.stage}"><div class="lr-said">{you}{hand}'
-        f"<p>{said}</p></div>"
-        if said
-        else f'<section class="lr-turn" data-stage="{turn.stage}">'
+        f'<section class="lr-turn" data-stage="{turn.stage}">'
+        f"{_said(turn, ui)}{_understood(turn, ui, things)}"
     )
-    head += _understood(turn, ui, visit.things)
-    cards = "".join(
-        card(
-            r,
-            language=language,
-            page_language=ui,
-            marks=visit.marks(r.item.id),
-            first=r.rank == 1,
-            things=visit.things,
-            pictures=pictures,
-        )
-        for r in turn.recommendations
-    )
-    if cards:
-        few = " lr-few" if len(turn.recommendations) < 3 else ""
-        named = escape(say(ui, "shared" if turn.shared else "cards", visit.things))
-        heading = "lr-shared" if turn.shared else "lr-hidden"
-        cards = f'<h2 class="{heading}">{named}</h2><ol class="lr-cards{few}" aria-label="{named}">{cards}</ol>'
-    elif turn.stage == "thinking":
-        cards = (
-            f'<div class="lr-wait" role="status"><span class="lr-dots" aria-hidden="true">'
-            f"<i></i><i></i><i></i></span>{escape(say(ui, 'thinking'))}</div>"
-        )
     growing = ' class="lr-growing"' if turn.running else ""
     prose = (
         f'<div class="lr-prose"><p lang="{language}"{growing}>{escape(turn.text)}</p></div>'
@@ -293,26 +270,73 @@ def _turn(turn: Turn, visit: Visit, last: bool, pictures: Sequence[str], links: 
     )
     if turn.answer is not None:
         prose += _sources(turn.answer, ui)
-    foot = ""
-    if turn.problem:
-        problem = say(
-            ui,
-            turn.problem,
-            visit.things,
-            n=_count(len(turn.said), ui),
-            limit=_count(MAX_MESSAGE_CHARS, ui),
-        )
-        foot += f'<p class="lr-problem" role="alert">{escape(problem)}</p>'
-    if turn.stage == "stopped":
-        foot += f'<p class="lr-note">{escape(say(ui, "stopped"))}</p>'
-    if turn.stage == "done":
-        foot += _sure(turn, ui, visit.things)
-    chips = _from_shared(turn, ui, visit.things) if turn.shared else turn.chips
+    foot = _outcome(turn, ui, things)
+    chips = _from_shared(turn, ui, things) if turn.shared else turn.chips
     if last and chips:
         foot += chip_list(chips, say(ui, "chips"))
     if last and turn.stage == "done":
         foot += _keep(turn, language, ui, links)
-    return [head, cards, prose, f"{foot}</section>"]
+    return [head, _cards(turn, visit, language, pictures), prose, f"{foot}</section>"]
+
+
+def _said(turn: Turn, ui: str) -> str:
+    """What the visitor said, cut where it is long."""
+    if not turn.said:
+        return ""
+    said = escape(turn.said[:SHOWN_CHARS])
+    if len(turn.said) > SHOWN_CHARS:
+        cut = say(ui, "cut", n=number(len(turn.said), ui))
+        said += f'<span class="lr-cut">{escape(cut)}</span>'
+    hand = (
+        f'<span class="lr-hand">{_icon("hand")}{escape(say(ui, "changed"))}</span>'
+        if turn.by_hand
+        else ""
+    )
+    you = f'<span class="lr-hidden">{escape(say(ui, "you"))}: </span>'
+    return f'<div class="lr-said">{you}{hand}<p>{said}</p></div>'
+
+
+def _cards(turn: Turn, visit: Visit, language: str, pictures: Sequence[str]) -> str:
+    """The list of a turn, or that it is being made."""
+    ui, things = visit.language, visit.things
+    if turn.recommendations:
+        cards = "".join(
+            card(
+                r,
+                language=language,
+                page_language=ui,
+                marks=visit.marks(r.item.id),
+                first=r.rank == 1,
+                things=things,
+                pictures=pictures,
+            )
+            for r in turn.recommendations
+        )
+        few = " lr-few" if len(turn.recommendations) < 3 else ""
+        named = escape(say(ui, "shared" if turn.shared else "cards", things))
+        heading = "lr-shared" if turn.shared else "lr-hidden"
+        return (
+            f'<h2 class="{heading}">{named}</h2>'
+            f'<ol class="lr-cards{few}" aria-label="{named}">{cards}</ol>'
+        )
+    if turn.stage == "thinking":
+        return (
+            f'<div class="lr-wait" role="status"><span class="lr-dots" aria-hidden="true">'
+            f"<i></i><i></i><i></i></span>{escape(say(ui, 'thinking'))}</div>"
+        )
+    return ""
+
+
+def _outcome(turn: Turn, ui: str, things: Things) -> str:
+    """How a turn ended: in a problem, stopped, or how sure it is."""
+    out = ""
+    if turn.problem:
+        n, limit = number(len(turn.said), ui), number(MAX_MESSAGE_CHARS, ui)
+        problem = say(ui, turn.problem, things, n=n, limit=limit)
+        out = f'<p class="lr-problem" role="alert">{escape(problem)}</p>'
+    if turn.stage == "stopped":
+        out += f'<p class="lr-note">{escape(say(ui, "stopped"))}</p>'
+    return out + _sure(turn, ui, things) if turn.stage == "done" else out
 
 
 def _sources(answer: Answer, ui: str) -> str:
@@ -351,11 +375,6 @@ def _from_shared(turn: Turn, ui: str, things: Things) -> tuple[str, ...]:
     return (say(ui, "all_message", things),) if turn.recommendations else examples(ui, things)
 
 
-def examples(ui: str, things: Things) -> tuple[str, ...]:
-    """Messages to begin with."""
-    return (PRODUCT_EXAMPLES if things == "products" else EXAMPLES)[ui]
-
-
 def _keep(turn: Turn, language: str, ui: str, links: bool) -> str:
     """Links that save the list; the files stand in the links, so that nobody is asked for them."""
     if not turn.recommendations:
@@ -380,10 +399,6 @@ def _link(turn: Turn, ui: str) -> str:
         f'<span class="lr-copied" role="status" data-done="{escape(say(ui, "copied"))}" '
         f'data-failed="{escape(say(ui, "not_copied"))}"></span>'
     )
-
-
-def _count(n: int, language: str) -> str:
-    return f"{n:,}" if language == "en" else f"{n:,}".replace(",", ".")
 
 
 def _understood(turn: Turn, ui: str, things: Things) -> str:

@@ -17,43 +17,34 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
+from llmrec.demo.feedback_rows import (
+    CHOICES,
+    OPINIONS,
+    REASONS,
+    SCHEMA,
+    Asked,
+    Choice,
+    Marked,
+    Voted,
+    files_in,
+    rows_of,
+)
+from llmrec.demo.lessons import read_feedback
 from llmrec.errors import HubError, InputError
 from llmrec.folders import write_whole
-from llmrec.prompting import Detail, ZeroShot, recommend_prompt, title_list
-from llmrec.records import Problem, json_rows
-from llmrec.types import Conversation, Item, Message, Preferences
-from llmrec.wishes import Things
+from llmrec.types import Conversation, Message
 
 if TYPE_CHECKING:
     from llmrec.demo.visit import Visit
     from llmrec.recommender import Recommender
 
-__all__ = [
-    "CHOICES",
-    "REASONS",
-    "SCHEMA",
-    "Asked",
-    "Choice",
-    "Consent",
-    "Feedback",
-    "Form",
-    "Tally",
-    "asked_for",
-    "read_feedback",
-]
-
-SCHEMA = 1
-Choice = Literal["a", "b", "equal", "bad"]
-CHOICES: tuple[Choice, ...] = get_args(Choice)
-REASONS = ("fit", "new", "variety", "wrong", "seen", "words")
-OPINIONS = ("like", "dislike", "none")
-Form = Literal["sft", "dpo", "kto"]
+__all__ = ["Asked", "Consent", "Feedback", "Tally", "asked_for", "read_feedback"]
 
 FILE_BYTES = 5_000_000  # after so many a new file is begun
 FOLDER_BYTES = 1_000_000_000  # after so many nothing more is kept
@@ -87,55 +78,6 @@ class Consent:
     def renew(self) -> None:
         """Take it back, and begin a new id, which nothing joins to the old one."""
         self.__init__()  # type: ignore[misc]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What was asked when a list was shown.
-
-    Attributes
-    ----------
-    conversation: up to the message that asked. preferences: what was understood.
-    titles: what the catalogue calls each item that rows name, one name an item.
-    """
-
-    conversation: Conversation
-    preferences: Preferences
-    titles: Mapping[str, str]
-    things: Things = "films"
-
-    @classmethod
-    def of(
-        cls,
-        recommender: Recommender,
-        conversation: Conversation,
-        preferences: Preferences,
-        shown: Iterable[Item],
-    ) -> Asked:
-        """With the names of what was shown and what the preferences hold."""
-        p = preferences
-        ids = tuple(dict.fromkeys((*(i.id for i in shown), *p.similar_to, *p.likes, *p.dislikes)))
-        labels = recommender.catalog.labels
-        rows = recommender.catalog.rows(ids).tolist()
-        titles = {i: labels[r] for i, r in zip(ids, rows, strict=True)}
-        return cls(conversation, p, titles, recommender.things)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As a row has it: lists in the place of mappings, whose keys would differ by row."""
-        return {
-            "things": self.things,
-            "conversation": self.conversation.to_dict(),
-            "preferences": self.preferences.to_dict(),
-            "titles": [{"id": i, "title": t} for i, t in self.titles.items()],
-        }
-
-    @classmethod
-    def from_dict(cls, row: Mapping[str, Any]) -> Asked:
-        """Raises ValueError, KeyError or TypeError for what does not fit."""
-        titles = {str(t["id"]): str(t["title"]) for t in row["titles"]}
-        things: Things = "products" if row.get("things") == "products" else "films"
-        conversation = Conversation.of(Conversation.from_dict(row["conversation"]))
-        return cls(conversation, Preferences.from_dict(row["preferences"]), titles, things)
 
 
 @dataclass
@@ -277,7 +219,7 @@ class Feedback:
             raise InputError(f"{visit!r} is no id of a visit: it has 32 of the characters 0-9a-f")
         gone = 0
         with self._held():
-            for file in _files(self.folder):
+            for file in files_in(self.folder):
                 lines = file.read_bytes().splitlines(keepends=True)
                 kept = [line for line in lines if visit.encode() not in line]
                 if len(kept) == len(lines):
@@ -298,7 +240,7 @@ class Feedback:
                 if self._tally is None:
                     self._tally = Tally()
                     for row in self._read():
-                        if isinstance(row, _Vote):
+                        if isinstance(row, Voted):
                             self._tally.add(row.a[0], row.b[0], row.choice)
                 return Tally({pair: Counter(n) for pair, n in self._tally.counts.items()})
         except OSError as e:
@@ -323,7 +265,7 @@ class Feedback:
         with self._pushing, tempfile.TemporaryDirectory() as place:
             with self._held():
                 waiting, self._waiting = self._waiting, 0
-                stats = {f: f.stat() for f in _files(self.folder)}
+                stats = {f: f.stat() for f in files_in(self.folder)}
                 now = {f.name: (s.st_mtime_ns, s.st_size) for f, s in stats.items()}
                 for file in stats:
                     if self._sent.get(file.name) != now[file.name]:
@@ -415,7 +357,7 @@ class Feedback:
 
     def _append(self, line: bytes) -> None:
         assert self.folder is not None
-        if sum(f.stat().st_size for f in _files(self.folder)) + len(line) > self._folder_bytes:
+        if sum(f.stat().st_size for f in files_in(self.folder)) + len(line) > self._folder_bytes:
             raise OSError(f"{self.folder} holds {self._folder_bytes:,} bytes, the most it may")
         file = self._current()
         if file.exists() and file.stat().st_size + len(line) > self._file_bytes:
@@ -434,9 +376,9 @@ class Feedback:
         finally:
             os.close(to)
 
-    def _read(self) -> Iterator[_Mark | _Vote]:
-        for file in _files(self.folder):
-            yield from _rows(file, [])
+    def _read(self) -> Iterator[Marked | Voted]:
+        for file in files_in(self.folder):
+            yield from rows_of(file, [])
 
     def _current(self) -> Path:
         assert self.folder is not None
@@ -477,197 +419,3 @@ def asked_for(recommender: Recommender, visit: Visit, item_id: str) -> Asked | N
     conversation = Conversation((*said, Message("user", turns[at[-1]].said)))
     shown = [r.item for r in turns[at[-1]].recommendations]
     return Asked.of(recommender, conversation, preferences, shown)
-
-
-# -- reading ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Mark:
-    id: str
-    visit: str
-    asked: Asked
-    item: str
-    mark: str
-
-
-@dataclass(frozen=True)
-class _Vote:
-    id: str
-    visit: str
-    asked: Asked
-    a: tuple[str, tuple[str, ...]]
-    b: tuple[str, tuple[str, ...]]
-    choice: str
-
-
-def read_feedback(
-    path: str | os.PathLike[str],
-    form: Form = "sft",
-    *,
-    detail: Detail = "turns",
-    problems: list[Problem] | None = None,
-) -> list[dict[str, Any]]:
-    """The rows of a training, from a folder or file of feedback; prompts are those of inference.
-
-    Parameters
-    ----------
-    form: "sft" gives ``messages`` that end with the list of what was liked, as trl reads them, and
-        ``conversation``, ``reply`` and ``relevant`` (the ids), as ``train/`` does. "dpo" gives
-        ``prompt``, ``chosen`` and ``rejected``, from votes for one of two lists. "kto" gives
-        ``prompt``, ``completion`` and ``label``, from likes, dislikes and votes; of two bad lists
-        both are bad, and of two that are equal nothing is said.
-    detail: how much the prompt explains, as the model's profile has it.
-    problems: gets what could not be read; it is logged as well.
-
-    Raises
-    ------
-    InputError: no such folder, file, or form.
-    """
-    if form not in get_args(Form):
-        raise InputError(f"form is {form!r}: use {', '.join(map(repr, get_args(Form)))}")
-    place = Path(path)
-    if not place.exists():
-        raise InputError(f"there is no {place}: give a folder or a file of feedback")
-    found: list[Problem] = [] if problems is None else problems
-    before = len(found)
-    rows: dict[str, _Mark | _Vote] = {}
-    for file in _files(place) if place.is_dir() else [place]:
-        for row in _rows(file, found):
-            rows.setdefault(row.id, row)
-    for p in found[before:]:
-        _log.warning("left out: %s, line %d: %s", p.file, p.line, p.reason)
-    votes = [r for r in rows.values() if isinstance(r, _Vote)]
-    marks = [r for r in rows.values() if isinstance(r, _Mark)]
-    strategy = ZeroShot(detail)
-    if form == "sft":
-        return list(_sft(marks, strategy))
-    if form == "dpo":
-        return list(_dpo(votes, strategy))
-    return list(_kto(marks, votes, strategy))
-
-
-def _sft(marks: Sequence[_Mark], strategy: ZeroShot) -> Iterator[dict[str, Any]]:
-    for own in _turns(marks):
-        liked = tuple(i for i, m in own.items() if m.mark == "like")
-        if liked:
-            first = next(iter(own.values()))
-            answer = _listed(first.asked, liked)
-            yield {
-                "messages": [*_prompt(first.asked, strategy), *answer],
-                "conversation": {
-                    "messages": [m.to_dict() for m in first.asked.conversation.messages]
-                },
-                "reply": answer[0]["content"],
-                "relevant": list(liked),
-                "id": first.id,
-                "dialogue": first.visit,
-            }
-
-
-def _dpo(votes: Sequence[_Vote], strategy: ZeroShot) -> Iterator[dict[str, Any]]:
-    for v in votes:
-        if v.choice not in ("a", "b") or v.a[1] == v.b[1] or not (v.a[1] and v.b[1]):
-            continue
-        better, worse = (v.a, v.b) if v.choice == "a" else (v.b, v.a)
-        yield {
-            "prompt": _prompt(v.asked, strategy),
-            "chosen": _listed(v.asked, better[1]),
-            "rejected": _listed(v.asked, worse[1]),
-        }
-
-
-def _kto(
-    marks: Sequence[_Mark], votes: Sequence[_Vote], strategy: ZeroShot
-) -> Iterator[dict[str, Any]]:
-    def row(asked: Asked, ids: Sequence[str], label: bool) -> dict[str, Any]:
-        return {
-            "prompt": _prompt(asked, strategy),
-            "completion": _listed(asked, ids),
-            "label": label,
-        }
-
-    for own in _turns(marks):
-        for item, m in own.items():
-            if m.mark != "none":
-                yield row(m.asked, (item,), m.mark == "like")
-    for v in votes:
-        same = v.a[1] == v.b[1]
-        for side, ids in (("a", v.a[1]), ("b", v.b[1])):
-            if v.choice == "equal" or not ids or (same and (v.choice != "bad" or side == "b")):
-                continue
-            yield row(v.asked, ids, v.choice == side)
-
-
-def _turns(marks: Iterable[_Mark]) -> Iterator[dict[str, _Mark]]:
-    """The last mark of each item, by the turn of a visit that showed it."""
-    turns: dict[tuple[str, tuple[Message, ...]], dict[str, _Mark]] = {}
-    for m in marks:
-        turns.setdefault((m.visit, m.asked.conversation.messages), {})[m.item] = m
-    yield from turns.values()
-
-
-def _prompt(asked: Asked, strategy: ZeroShot) -> list[dict[str, str]]:
-    made = recommend_prompt(
-        asked.conversation,
-        asked.preferences,
-        dict(asked.titles),
-        strategy=strategy,
-        things=asked.things,
-    )
-    return [{"role": m.role, "content": m.content} for m in made]
-
-
-def _listed(asked: Asked, ids: Sequence[str]) -> list[dict[str, str]]:
-    written = "".join(title_list(asked.titles[i] for i in ids))
-    return [{"role": "assistant", "content": written}]
-
-
-def _files(folder: Path | None) -> list[Path]:
-    return [] if folder is None else sorted(folder.glob("feedback-*.jsonl"))
-
-
-def _rows(file: Path, problems: list[Problem]) -> Iterator[_Mark | _Vote]:
-    with file.open("rb") as raw:
-        for line, row in json_rows(raw):
-            try:
-                if isinstance(row, str):
-                    raise ValueError(row)
-                read = _row(row)
-            except (ValueError, LookupError, TypeError, AttributeError) as e:
-                said = f"it has no {e}" if isinstance(e, KeyError) else str(e)
-                problems.append(Problem(file.name, line, said))
-                continue
-            if read is not None:
-                yield read
-
-
-def _row(row: Mapping[str, Any]) -> _Mark | _Vote | None:
-    """None for the line that stands for deleted ones."""
-    schema, kind = row["schema"], row["kind"]
-    if schema != SCHEMA:
-        raise ValueError(f"its schema is {schema!r}: {SCHEMA} is read")
-    if kind == "deleted":
-        return None
-    own, visit, asked = str(row["id"]), str(row["visit"]), Asked.from_dict(row)
-    if kind == "mark":
-        item, mark = row["item"], row["mark"]
-        _among("mark", mark, OPINIONS)
-        _among("item", item, asked.titles)
-        return _Mark(own, visit, asked, item, mark)
-    if kind == "vote":
-        _among("vote", row["vote"], CHOICES)
-        a, b = (_side(row[side], asked) for side in ("a", "b"))
-        return _Vote(own, visit, asked, a, b, row["vote"])
-    raise ValueError(f"its kind is {kind!r}: 'mark' and 'vote' are read")
-
-
-def _side(side: Mapping[str, Any], asked: Asked) -> tuple[str, tuple[str, ...]]:
-    for i in side["items"]:
-        _among("item", i, asked.titles)
-    return str(side["name"]), tuple(side["items"])
-
-
-def _among(name: str, value: Any, allowed: Iterable[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"its {name} is {value!r}, which its row does not allow")

@@ -8,28 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from llmrec.demo.feedback import CHOICES, REASONS, Asked, Choice, Tally
+from llmrec.demo.feedback import Asked, Tally
+from llmrec.demo.feedback_rows import CHOICES, REASONS, Choice
 from llmrec.demo.marks import MARKS, pressed
-from llmrec.errors import LLMRecError
-from llmrec.ranker.linear import LinearRanker
+from llmrec.demo.steps import PAUSE, Step, Steps, refused
 from llmrec.recommender import LEAST_SURE, Recommender
-from llmrec.types import (
-    MAX_MESSAGE_CHARS,
-    Conversation,
-    Item,
-    Message,
-    Preferences,
-    Recommendation,
-)
+from llmrec.types import Conversation, Item, Message, Recommendation
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -43,16 +34,10 @@ __all__ = [
     "Side",
     "as_asked",
     "difference",
-    "embedded_contestants",
-    "over",
     "play",
 ]
 
-Stage = Literal["thinking", "cards", "done", "stopped", "failed"]
 K = 5
-_PAUSE = 0.05  # seconds between two pictures of a text that grows
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,32 +56,22 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Round:
+class Round(Step):
     """A message, and what both said to it.
 
     Attributes
     ----------
     sides: A and B. Their names must not be shown before the vote.
-    asked: the conversation that both were given. preferences: as both were given them.
-    problem: the key of the text that says what went wrong; empty where nothing did.
+    asked: the conversation that both were given, and the preferences with it.
     vote: empty until it is cast. reasons: given with it. kept: whether it was kept as feedback;
         None: the visitor has not agreed.
     """
 
-    said: str
     sides: tuple[Side, Side] = (Side(""), Side(""))
-    stage: Stage = "thinking"
     asked: Conversation = field(default_factory=Conversation)
-    preferences: Preferences | None = None
-    problem: str = ""
     vote: Choice | Literal[""] = ""
     reasons: tuple[str, ...] = ()
     kept: bool | None = None
-
-    @property
-    def running(self) -> bool:
-        """Whether more is to come."""
-        return self.stage in ("thinking", "cards")
 
 
 @dataclass(frozen=True)
@@ -108,24 +83,21 @@ class Difference:
     shared: tuple[tuple[Recommendation, Recommendation], ...]
 
 
-class Match:
+class Match(Steps[Round]):
     """What one visitor compares, kept in that visitor's session alone.
 
     Attributes
     ----------
-    rounds: everything shown, failures included. pair: the two names; None before the first
-        message. conversation: what was said and marked, which both are given with the next
-        message. tally: own votes.
+    pair: the two names; None before the first message. tally: own votes.
+    conversation: what was said and marked, which both are given with the next message.
     """
 
     def __init__(self) -> None:
-        self.rounds: tuple[Round, ...] = ()
+        super().__init__()
         self.pair: tuple[str, str] | None = None
         self.conversation = Conversation()
         self.tally = Tally()
         self._catalog = ""
-        self._run = self._stamp = 0
-        self._lock = threading.RLock()
         self._chance = random.SystemRandom()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Match:
@@ -133,9 +105,9 @@ class Match:
         return Match()
 
     @property
-    def running(self) -> bool:
-        """Whether answers are under way."""
-        return bool(self.rounds) and self.rounds[-1].running
+    def rounds(self) -> tuple[Round, ...]:
+        """Everything shown, failures included."""
+        return self._steps
 
     @property
     def open(self) -> bool:
@@ -144,19 +116,6 @@ class Match:
             return False
         last = self.rounds[-1]
         return last.stage == "done" and not last.vote and any(s.ids for s in last.sides)
-
-    def stamp(self) -> int:
-        """A number that grows from call to call: microseconds since 1970, or one more."""
-        with self._lock:
-            self._stamp = max(self._stamp + 1, time.time_ns() // 1000)
-            return self._stamp
-
-    def begin(self, said: str) -> int:
-        """Show a new round, stopping the one before; the number of its run."""
-        with self._lock:
-            self.stop()
-            self.rounds += (Round(said),)
-            return self._run
 
     def draw(self, names: Sequence[str], chosen: Sequence[str]) -> tuple[str, str]:
         """The two that compete, in the order of chance in which they stand this time.
@@ -171,40 +130,26 @@ class Match:
             a, b = self._chance.sample(self.pair, 2)
             return a, b
 
-    def change(self, run: int, **changes: Any) -> bool:
-        """Change the round of a run; False if that run is not the current one."""
-        with self._lock:
-            if run != self._run:
-                return False
-            last = dataclasses.replace(self.rounds[-1], **changes)
-            self.rounds = (*self.rounds[:-1], last)
-            if not last.running and any(s.recommendations for s in last.sides):
-                said = last.asked.add(_shown(last.sides)).messages
-                # What was marked since it was asked stays.
-                self.conversation = dataclasses.replace(self.conversation, messages=said)
-            return True
+    def side(self, run: int, n: int, more: str = "", **changes: Any) -> Round | None:
+        """The round of a run with changes of one side; None if another run is the current one.
 
-    def side(self, run: int, n: int, **changes: Any) -> bool:
-        """Change one side of the round of a run; False if that run is not the current one."""
+        Parameters
+        ----------
+        more: what its text grows by.
+        """
         with self._lock:
             if run != self._run:
-                return False
+                return None
             sides = list(self.rounds[-1].sides)
+            changes = {"text": sides[n].text + more, **changes}
             sides[n] = dataclasses.replace(sides[n], **changes)
             return self.change(run, sides=tuple(sides))
-
-    def stop(self) -> None:
-        """End the running answers where they stand."""
-        with self._lock:
-            if self.running:
-                self.change(self._run, stage="stopped")
-            self._run += 1
 
     def clear(self) -> None:
         """Forget conversation and pair; the tally stays."""
         with self._lock:
             self._run += 1
-            self.rounds, self.pair, self.conversation = (), None, Conversation()
+            self._steps, self.pair, self.conversation = (), None, Conversation()
 
     def about(self, catalog: str) -> None:
         """Compare over the catalogue of a fingerprint; over another than before, begin anew."""
@@ -233,7 +178,7 @@ class Match:
             last = self.rounds[-1]
             known = tuple(r for r in REASONS if r in reasons)
             voted = dataclasses.replace(last, vote=choice, reasons=known)
-            self.rounds = (*self.rounds[:-1], voted)
+            self._steps = (*self.rounds[:-1], voted)
             a, b = last.sides
             self.tally.add(a.name, b.name, choice)
             return voted
@@ -241,7 +186,13 @@ class Match:
     def told(self, kept: bool | None) -> None:
         """Note whether the last vote was kept."""
         with self._lock:
-            self.rounds = (*self.rounds[:-1], dataclasses.replace(self.rounds[-1], kept=kept))
+            self._steps = (*self.rounds[:-1], dataclasses.replace(self.rounds[-1], kept=kept))
+
+    def _keep(self, round_: Round) -> None:
+        """What was listed becomes part of the conversation; what was marked meanwhile stays."""
+        if any(s.recommendations for s in round_.sides):
+            said = round_.asked.add(_shown(round_.sides)).messages
+            self.conversation = dataclasses.replace(self.conversation, messages=said)
 
 
 def play(
@@ -264,49 +215,33 @@ def play(
     streamed: show each list as soon as it is there. Without it both come together, so that their
         speed does not tell who they are.
     """
-    run = match.begin(message)
-    problem = _refused(message, chosen)
+    problem = refused(message) or ("error_same" if len({*chosen}) < len(chosen) else "")
     if problem:
-        match.change(run, stage="failed", problem=problem)
-        yield match.rounds[-1]
+        failed = Round(message, stage="failed", problem=problem)
+        match.begin(failed)
+        yield failed
         return
-    yield match.rounds[-1]
-    try:
-        yield from _answers(contestants(), match, run, message, chosen, streamed)
-    except GeneratorExit:
-        match.change(run, stage="stopped")
-        raise
-    except Exception as error:
-        if not isinstance(error, LLMRecError):
-            _log.exception("a comparison failed")
-        else:
-            _log.warning("a comparison failed: %s", error)
-        if match.change(run, stage="failed", problem="error_model"):
-            yield match.rounds[-1]
-
-
-def _refused(message: str, chosen: Sequence[str]) -> str:
-    if not message.strip():
-        return "error_empty"
-    if len(message) > MAX_MESSAGE_CHARS:
-        return "error_long"
-    return "error_same" if len({*chosen}) < len(chosen) else ""
+    begun = Round(message)
+    run = match.begin(begun)
+    yield begun
+    yield from match.guarded(run, _answers(contestants, match, run, message, chosen, streamed))
 
 
 def _answers(
-    contestants: Mapping[str, Recommender],
+    makers: Callable[[], Mapping[str, Recommender]],
     match: Match,
     run: int,
     message: str,
     chosen: Sequence[str],
     streamed: bool,
 ) -> Iterator[Round]:
+    contestants = makers()
     asked = match.conversation.add(Message("user", message))
     reader = next(iter(contestants.values()))
     route = reader.route(asked)
     if route.kind != "recommend" and route.confidence >= LEAST_SURE:
-        if match.change(run, stage="failed", problem="error_no_wish"):
-            yield match.rounds[-1]
+        if failed := match.change(run, stage="failed", problem="error_no_wish"):
+            yield failed
         return
     preferences = reader.understand(asked)
     names = match.draw(tuple(contestants), chosen)
@@ -314,32 +249,26 @@ def _answers(
     if not match.change(run, sides=sides, asked=asked, preferences=preferences):
         return
     with contextlib.ExitStack() as stack:
-        streams = [
-            stack.enter_context(
-                contextlib.closing(
-                    cast(
-                        "Generator[Event, None, None]",
-                        contestants[n].stream(asked, K, preferences=preferences),
-                    )
-                )
-            )
-            for n in names
-        ]
+        streams = []
+        for name in names:
+            stream = contestants[name].stream(asked, K, preferences=preferences)
+            stack.callback(cast("Generator[Event, None, None]", stream).close)
+            streams.append(stream)
         shown_at = 0.0
         for n, event in _in_turns(streams):
-            if not _take(match, run, n, event):
-                return
+            round_ = _take(match, run, n, event)
             news = event.kind == "recommendations"
-            both = all(s.listed for s in match.rounds[-1].sides)
+            both = round_ is not None and all(s.listed for s in round_.sides)
             if news and both:
-                match.change(run, stage="cards")
-            if (news and (both or streamed)) or (
-                streamed and event.kind == "text" and time.monotonic() - shown_at >= _PAUSE
-            ):
+                round_ = match.change(run, stage="cards")
+            if round_ is None:
+                return
+            grown = event.kind == "text" and time.monotonic() - shown_at >= PAUSE
+            if (news and both) or (streamed and (news or grown)):
                 shown_at = time.monotonic()
-                yield match.rounds[-1]
-    if match.change(run, stage="done"):
-        yield match.rounds[-1]
+                yield round_
+    if done := match.change(run, stage="done"):
+        yield done
 
 
 def _in_turns(streams: Sequence[Iterator[Event]]) -> Iterator[tuple[int, Event]]:
@@ -354,12 +283,12 @@ def _in_turns(streams: Sequence[Iterator[Event]]) -> Iterator[tuple[int, Event]]
                 yield n, event
 
 
-def _take(match: Match, run: int, n: int, event: Event) -> bool:
-    """Put an event into its side; False if the run is not the current one."""
+def _take(match: Match, run: int, n: int, event: Event) -> Round | None:
+    """The round with an event of a side; None if the run is not the current one."""
     if event.kind == "recommendations":
         return match.side(run, n, recommendations=event.recommendations, listed=True)
     if event.kind == "text":
-        return match.side(run, n, text=match.rounds[-1].sides[n].text + event.text)
+        return match.side(run, n, more=event.text)
     if event.kind == "reply":
         assert event.reply is not None
         return match.side(run, n, text=event.reply.text)
@@ -389,37 +318,3 @@ def as_asked(contestants: Mapping[str, Recommender], round_: Round) -> Asked:
     shown: list[Item] = [r.item for s in round_.sides for r in s.recommendations]
     reader = contestants[round_.sides[0].name]
     return Asked.of(reader, round_.asked, round_.preferences, shown)
-
-
-def over(contestants: Mapping[str, Recommender], other: Recommender) -> dict[str, Recommender]:
-    """The contestants over the catalogue of another recommender, whose reading they share."""
-    return {name: _beside(other, c.with_catalog(other.catalog)) for name, c in contestants.items()}
-
-
-def embedded_contestants(recommender: Recommender) -> dict[str, Recommender]:
-    """Four that differ in what they listen to, with the model and the catalogue of the one given.
-
-    "all signals" is the recommender itself; "model alone" asks only the model which titles fit;
-    "popularity alone" asks no model; "lesser known" turns popularity around.
-
-    Raises
-    ------
-    ModelError: the model gives no token probabilities.
-    """
-    nothing = dict.fromkeys(("model", "similar", "keywords", "text", "popularity", "disliked"), 0.0)
-    weights = {
-        "model alone": LinearRanker(**{**nothing, "model": 1.0}),
-        "popularity alone": LinearRanker(**{**nothing, "popularity": 1.0}),
-        "lesser known": LinearRanker(popularity=-LinearRanker.popularity),
-    }
-    made = {
-        name: _beside(recommender, Recommender(recommender.model, recommender.catalog, ranker=r))
-        for name, r in weights.items()
-    }
-    return {"all signals": recommender, **made}
-
-
-def _beside(reader: Recommender, made: Recommender) -> Recommender:
-    """With the understander of another, whose lexicon takes time and memory to make."""
-    made.understander = reader.understander
-    return made

@@ -22,7 +22,7 @@ from llmrec.demo.inside import inside
 from llmrec.demo.measure import measure
 from llmrec.demo.packing import Packed
 from llmrec.demo.refused import app_options, notices
-from llmrec.demo.screen import Screen, told
+from llmrec.demo.screen import Screen, Updates, told
 from llmrec.demo.sessions import Sessions
 from llmrec.demo.talk import talk
 from llmrec.demo.texts import preferred, say
@@ -50,84 +50,105 @@ def build(
     recommender: Recommender, *, embedded: bool = False, extras: Extras | None = None
 ) -> gr.Blocks:
     """The app: a header, the screens, and the endpoints of `llmrec.demo.api`."""
-    extras = extras or Extras()
-    head = functools.partial(
-        header,
-        model=recommender.model.name,
-        size=_size(recommender.model),
-        embedded=embedded,
-        things=recommender.things,
-    )
-    script = _asset("page.js")
     with gr.Blocks(
         title="llmrec", analytics_enabled=False, fill_width=True, delete_cache=KEPT
     ) as app:
-        visit = gr.State(Visit(things=recommender.things))
-        consent = gr.State(Consent())
-        feedback = extras.feedback or Feedback(None)
-        top = gr.HTML(
-            head("en", greeted=False),
+        _Page(app, recommender, embedded, extras or Extras())
+        endpoints(recommender, AT_ONCE)
+    app.queue(default_concurrency_limit=AT_ONCE, max_size=WAITING)
+    return cast("gr.Blocks", app)
+
+
+class _Page:
+    """The header and the screens, and what all of them say."""
+
+    def __init__(
+        self, app: gr.Blocks, recommender: Recommender, embedded: bool, extras: Extras
+    ) -> None:
+        self.recommender, self.extras = recommender, extras
+        self._head = functools.partial(
+            header,
+            model=recommender.model.name,
+            size=_size(recommender.model),
+            embedded=embedded,
+            things=recommender.things,
+        )
+        script = _asset("page.js")
+        self.visit = gr.State(Visit(things=recommender.things))
+        self.consent = gr.State(Consent())
+        self.top = gr.HTML(
+            self._head("en", greeted=False),
             js_on_load=script,
             apply_default_css=False,
             elem_id="lr-top",
         )
+        self.screens: list[Screen] = []
+        self.tabs: dict[str, Any] = {}
+        makers = self._makers(script)
+        with gr.Tabs(elem_id="lr-tabs"):
+            for name in (n for n in TABS if n in makers):
+                label = say("en", f"tab_{name}")
+                with gr.Tab(label, id=name, elem_id=f"lr-tab-{name}") as self.tabs[name]:
+                    self.screens.append(makers[name]())
+        self._wire(app)
+
+    def _makers(self, script: str) -> dict[str, Callable[[], Screen]]:
+        """What lays out each screen that this page has."""
+        recommender, extras = self.recommender, self.extras
+        visit, consent = self.visit, self.consent
+        feedback = extras.feedback or Feedback(None)
         makers: dict[str, Callable[[], Screen]] = {
             "talk": lambda: talk(recommender, visit, script, feedback, consent, extras),
-            "catalogue": lambda: catalogue(recommender, visit, script, uploads=extras.uploads),
+            "catalogue": lambda: catalogue(recommender, visit, uploads=extras.uploads),
             "measure": lambda: measure(extras.runs, visit, script),
-            "inside": lambda: inside(recommender, visit, script),
+            "inside": lambda: inside(recommender, visit),
         }
         rivals = extras.contestants or {}
         if len(rivals) > 1:
             makers["compare"] = lambda: compare(
                 rivals, visit, script, feedback, consent, extras.pictures
             )
-        screens: list[Screen] = []
-        tabs: dict[str, Any] = {}
-        with gr.Tabs(elem_id="lr-tabs"):
-            for name in (n for n in TABS if n in makers):
-                label = say("en", f"tab_{name}")
-                with gr.Tab(label, id=name, elem_id=f"lr-tab-{name}") as tabs[name]:
-                    screens.append(makers[name]())
+        return makers
 
-        def dressed(visit: Visit) -> dict[Any, Any]:
-            out: dict[Any, Any] = {top: head(visit.language)}
-            for name, tab in tabs.items():
-                out[tab] = gr.update(label=say(visit.language, f"tab_{name}"))
-            for screen in screens:
-                out.update(screen.texts(visit))
-            return out
+    def dressed(self, visit: Visit) -> Updates:
+        """All that is said, in the language of the visit."""
+        out: Updates = {self.top: self._head(visit.language)}
+        for name, tab in self.tabs.items():
+            out[tab] = gr.update(label=say(visit.language, f"tab_{name}"))
+        for screen in self.screens:
+            out.update(screen.texts(visit))
+        return out
 
-        def arrive(visit: Visit, request: gr.Request) -> dict[Any, Any]:
-            visit.language = preferred(request.headers.get("accept-language", ""))
-            if extras.links and (told := request.query_params.get(LINKED)):
-                show_shared(recommender, visit, linked(told))
-            return dressed(visit)
+    def arrive(self, visit: Visit, request: gr.Request) -> Updates:
+        """Greet a visitor in the language of the browser, with the list of the link, if any."""
+        visit.language = preferred(request.headers.get("accept-language", ""))
+        if self.extras.links and (listed := request.query_params.get(LINKED)):
+            show_shared(self.recommender, visit, linked(listed))
+        return self.dressed(visit)
 
-        def switch(visit: Visit, event: gr.EventData) -> dict[Any, Any]:
-            language = told(event).get("language")
-            if language in LANGUAGES:
-                visit.language = language
-            return dressed(visit)
+    def switch(self, visit: Visit, event: gr.EventData) -> Updates:
+        """Go on in another language."""
+        language = told(event).get("language")
+        if language in LANGUAGES:
+            visit.language = language
+        return self.dressed(visit)
 
-        everything = [top, *tabs.values(), *(c for screen in screens for c in screen.components)]
+    def _wire(self, app: gr.Blocks) -> None:
+        parts = (c for screen in self.screens for c in screen.components)
         quick: dict[str, Any] = {
-            "inputs": [visit],
-            "outputs": everything,
+            "inputs": [self.visit],
+            "outputs": [self.top, *self.tabs.values(), *parts],
             "queue": False,
             "show_progress": "hidden",
             "api_visibility": "private",
         }
-        for screen in screens:
+        for screen in self.screens:
             if isinstance(screen, CatalogueScreen):
                 app.unload(screen.leave)
                 for event in screen.switched:
-                    event.then(dressed, **quick)
-        app.load(arrive, **quick)
-        top.language(switch, **quick)
-        endpoints(recommender, AT_ONCE)
-    app.queue(default_concurrency_limit=AT_ONCE, max_size=WAITING)
-    return cast("gr.Blocks", app)
+                    event.then(self.dressed, **quick)
+        app.load(self.arrive, **quick)
+        self.top.language(self.switch, **quick)
 
 
 def launch_options(extras: Extras | None = None) -> dict[str, Any]:

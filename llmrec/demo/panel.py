@@ -204,29 +204,27 @@ def read(
         elif control.kind == "text":
             changes[control.name] = " ".join(str(value or "").split())[:500]
         else:
-            known = set(shown(base)[control.name])  # type: ignore[arg-type]
-            find = functools.partial(_FIND[control.kind], recommender, control, language)
-            wanted = list(
-                dict.fromkeys(
-                    v if v in known else find(v) for v in map(str, value or ()) if v.strip()
-                )
-            )
-            kept: set[str] = set()
-            for field in control.fields:
-                changes[field] = tuple(v for v in getattr(base, field) if v in wanted)
-                kept |= {*changes[field]}
-            new = tuple(v for v in wanted if v not in kept)
-            # Where one of several was enough, a further one is one more of those.
-            joins = f"{control.name}_any"
-            target = (
-                joins
-                if changes.get(joins) and not changes[control.fields[0]]
-                else control.fields[0]
-            )
-            changes[target] += new
+            changes |= _read_names(value, control, base, recommender, language)
     made = dataclasses.replace(base, **changes)
     _check(made, language)
     return made
+
+
+def _read_names(
+    value: Any, control: Control, base: Preferences, recommender: Recommender, language: str
+) -> dict[str, tuple[str, ...]]:
+    """The fields of a control that holds names: what was there stays where it was."""
+    known = set(shown(base)[control.name])  # type: ignore[arg-type]
+    find = functools.partial(_FIND[control.kind], recommender, control, language)
+    given = (v for v in map(str, value or ()) if v.strip())
+    wanted = list(dict.fromkeys(v if v in known else find(v) for v in given))
+    fields = {f: tuple(v for v in getattr(base, f) if v in wanted) for f in control.fields}
+    kept = {v for values in fields.values() for v in values}
+    # Where one of several was enough, a further one is one more of those.
+    first, joins = control.fields[0], f"{control.name}_any"
+    target = joins if fields.get(joins) and not fields[first] else first
+    fields[target] += tuple(v for v in wanted if v not in kept)
+    return fields
 
 
 def _whole(value: Any, field: str, low: int, high: int) -> int | None:

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  (sentences stay in one piece)
 """Refused hides what is said where a call cannot be served: the page is full, lost, or unknown."""
 
 from __future__ import annotations
@@ -15,36 +14,12 @@ from fastapi.responses import JSONResponse
 from gradio.data_classes import PredictBody
 from starlette.exceptions import HTTPException
 
-from llmrec.demo.texts import preferred
+from llmrec.demo.texts import Words, preferred
+from llmrec.types import LANGUAGES
 
-__all__ = ["TEXTS", "app_options", "notices"]
+__all__ = ["app_options", "notices"]
 
-TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "busy": "Many people are asking just now: wait half a minute and send it again. Nothing of yours is lost.",
-        "lost": "The connection broke. The page opens anew by itself as soon as it can; what you wrote is kept.",
-        "anew": "The connection broke, so the conversation begins anew. What you wrote is in the box: send it again.",
-        "empty": "The connection broke, so the conversation begins anew: say again what you would like.",
-        "odd": "Something that was sent cannot be used here: choose it again, or open the page again.",
-        "close": "Close",
-    },
-    "pt": {
-        "busy": "Muita gente está perguntando agora: espere meio minuto e envie de novo. Nada do que é seu se perdeu.",
-        "lost": "A conexão caiu. A página se abre de novo sozinha assim que puder; o que você escreveu fica guardado.",
-        "anew": "A conexão caiu e a conversa recomeça do zero. O que você escreveu está na caixa: envie de novo.",
-        "empty": "A conexão caiu e a conversa recomeça do zero: diga de novo o que gostaria.",
-        "odd": "Algo do que foi enviado não serve aqui: escolha de novo, ou abra a página outra vez.",
-        "close": "Fechar",
-    },
-    "es": {
-        "busy": "Mucha gente está preguntando ahora: espera medio minuto y envíalo de nuevo. Nada de lo tuyo se ha perdido.",
-        "lost": "Se cortó la conexión. La página se abre de nuevo sola en cuanto pueda; lo que escribiste queda guardado.",
-        "anew": "Se cortó la conexión y la conversación empieza de cero. Lo que escribiste está en la caja: envíalo de nuevo.",
-        "empty": "Se cortó la conexión y la conversación empieza de cero: di otra vez qué te gustaría.",
-        "odd": "Algo de lo que se envió no sirve aquí: elígelo de nuevo, o abre la página otra vez.",
-        "close": "Cerrar",
-    },
-}
+_say = Words("refused")
 NAMES = ("/recommend", "/chat", "/answer", "/search")
 WAIT = 30  # seconds that a program should wait where the queue is full
 MAX_SENTENCE = 400  # characters
@@ -73,7 +48,7 @@ def app_options() -> dict[str, Any]:
     whose conversation the server no longer has goes on as if it had never begun.
     """
     handlers: dict[type[Exception], Handler] = {
-        RefusedError: _say,
+        RefusedError: _tell,
         HTTPException: _full,
         KeyError: _misfit,
         TypeError: _misfit,
@@ -84,7 +59,8 @@ def app_options() -> dict[str, Any]:
 def notices() -> str:
     """What ``launch()`` needs as ``js``: it tells visitors in their language what went wrong."""
     code = resources.files("llmrec.demo").joinpath("refused.js").read_text(encoding="utf-8")
-    return f"() => ({code.strip().rstrip(';')})({json.dumps(TEXTS)})"
+    texts = {language: _say.within(language) for language in LANGUAGES}
+    return f"() => ({code.strip().rstrip(';')})({json.dumps(texts)})"
 
 
 async def _fits(request: Request) -> None:
@@ -116,11 +92,11 @@ async def _fits(request: Request) -> None:
     if len(body.data) < (wanted := len(listener.inputs)):
         raise RefusedError(422, f"{len(body.data)} of {wanted} values came: {_INFO}")
     if not all(map(_takes, _components(request, listener, body), body.data)):
-        raise RefusedError(422, TEXTS[_language(request)]["odd"])
+        raise RefusedError(422, _say(_language(request), "odd"))
     begins = any(event in ("load", "unload") for _, event in listener.targets)
     from_page = request.headers.get("x-gradio-user") == "app"
     if from_page and not begins and body.session_hash not in request.app.state_holder:
-        raise RefusedError(409, TEXTS[_language(request)]["lost"], _BROKEN)
+        raise RefusedError(409, _say(_language(request), "lost"), _BROKEN)
 
 
 def _components(request: Request, listener: Any, body: PredictBody) -> Iterator[Any]:
@@ -156,14 +132,14 @@ def _awaited(request: Request, event: str | None) -> bool:
     return any(event in events for events in queue.pending_event_ids_session.values())
 
 
-async def _say(request: Request, refused: RefusedError) -> Response:
+async def _tell(request: Request, refused: RefusedError) -> Response:
     return JSONResponse({"detail": str(refused), "error": refused.error}, refused.status)
 
 
 async def _full(request: Request, error: HTTPException) -> Response:
     if error.status_code != 503 or not str(error.detail).startswith("Queue is full"):
         return await http_exception_handler(request, error)
-    told = TEXTS[_language(request)]["busy"]
+    told = _say(_language(request), "busy")
     return JSONResponse({"detail": told, "error": told}, 503, {"Retry-After": str(WAIT)})
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from llmrec.demo.match import embedded_contestants
 from llmrec.errors import InputError
+from llmrec.ranker.linear import LinearRanker
 from llmrec.recommender import Recommender
 
-__all__ = ["contestants", "rival_names"]
+__all__ = ["contestants", "embedded_contestants", "over", "rival_names"]
 
 
 def contestants(
@@ -81,3 +81,37 @@ def rival_names(rivals: Sequence[str], taken: Collection[str]) -> list[str]:
 def _name(source: str) -> str:
     place = Path(source)
     return place.resolve().name if place.is_dir() else source
+
+
+def over(contestants: Mapping[str, Recommender], other: Recommender) -> dict[str, Recommender]:
+    """The contestants over the catalogue of another recommender, whose reading they share."""
+    return {name: _beside(other, c.with_catalog(other.catalog)) for name, c in contestants.items()}
+
+
+def embedded_contestants(recommender: Recommender) -> dict[str, Recommender]:
+    """Four that differ in what they listen to, with the model and the catalogue of the one given.
+
+    "all signals" is the recommender itself; "model alone" asks only the model which titles fit;
+    "popularity alone" asks no model; "lesser known" turns popularity around.
+
+    Raises
+    ------
+    ModelError: the model gives no token probabilities.
+    """
+    nothing = dict.fromkeys(("model", "similar", "keywords", "text", "popularity", "disliked"), 0.0)
+    weights = {
+        "model alone": LinearRanker(**{**nothing, "model": 1.0}),
+        "popularity alone": LinearRanker(**{**nothing, "popularity": 1.0}),
+        "lesser known": LinearRanker(popularity=-LinearRanker.popularity),
+    }
+    made = {
+        name: _beside(recommender, Recommender(recommender.model, recommender.catalog, ranker=r))
+        for name, r in weights.items()
+    }
+    return {"all signals": recommender, **made}
+
+
+def _beside(reader: Recommender, made: Recommender) -> Recommender:
+    """With the understander of another, whose lexicon takes time and memory to make."""
+    made.understander = reader.understander
+    return made

@@ -48,193 +48,240 @@ def talk(
     feedback, consent: where what is marked is kept, of visitors who agree.
     extras: where pictures may come from, and whether lists have links.
     """
-    extras = extras or Extras()
-    fresh = Visit(things=recommender.things)
-    things = fresh.things
+    return _Talk(recommender, visit, script, feedback, consent, extras or Extras()).screen()
 
-    def mine(visit: Visit) -> Recommender:
-        return visit.recommender(recommender)
 
-    def offers(visit: Visit) -> Choices:
-        return choices_of(mine(visit))
+class _Talk:
+    """The components of the screen and what they do."""
 
-    def shown_log(visit: Visit) -> list[str]:
-        popular = offers(visit).popular
+    def __init__(
+        self,
+        recommender: Recommender,
+        visit: gr.State,
+        script: str,
+        feedback: Feedback,
+        consent: gr.State,
+        extras: Extras,
+    ) -> None:
+        self.recommender, self.visit = recommender, visit
+        self.feedback, self.consent, self.extras = feedback, consent, extras
+        self._fresh = Visit(things=recommender.things)
+        with gr.Row(elem_id="lr-body", equal_height=True):
+            with gr.Column(elem_id="lr-chat", min_width=0):
+                self._lay_out_chat(script)
+            with gr.Column(elem_id="lr-panel", min_width=0):
+                self._lay_out_panel(script)
+        self._wire()
+
+    def _lay_out_chat(self, script: str) -> None:
+        self.log = gr.HTML(
+            self._shown_log(self._fresh),
+            html_template=_LOG,
+            js_on_load=script,
+            apply_default_css=False,
+            elem_id="lr-log",
+        )
+        small: dict[str, Any] = {"min_width": 0, "scale": 0}
+        with gr.Row(elem_id="lr-composer"):
+            self.over = gr.Button(say("en", "over"), elem_id="lr-over", **small)
+            self.undo = gr.Button(say("en", "undo"), elem_id="lr-undo", **small)
+            self.box = gr.Textbox(
+                placeholder=say("en", "placeholder", self._fresh.things),
+                label=say("en", "box"),
+                show_label=False,
+                container=False,
+                lines=1,
+                max_lines=6,
+                autofocus=True,
+                elem_id="lr-box",
+                scale=1,
+                min_width=0,
+            )
+            self.send = gr.Button(say("en", "send"), variant="primary", elem_id="lr-send", **small)
+            self.stop = gr.Button(say("en", "stop"), elem_id="lr-stop", **small)
+
+    def _lay_out_panel(self, script: str) -> None:
+        plain: dict[str, Any] = {"apply_default_css": False}
+        self.head = gr.HTML(panel_head("en"), js_on_load=script, **plain)
+        self.controls = _lay_out(self._offers(self._fresh))
+        self.wrong = gr.HTML("", elem_id="lr-wrong", js_on_load=None, **plain)
+        self.apply = gr.Button(say("en", "apply"), elem_id="lr-apply")
+        self.least = gr.Slider(
+            0, 1, MIN_SIMILARITY, step=0.05, label=say("en", "similarity"), elem_id="lr-least"
+        )
+        self.agreement = consent_box(self.feedback, self.visit, self.consent)
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def _mine(self, visit: Visit) -> Recommender:
+        return visit.recommender(self.recommender)
+
+    def _offers(self, visit: Visit) -> Choices:
+        return choices_of(self._mine(visit))
+
+    def _shown_log(self, visit: Visit) -> list[str]:
+        popular = self._offers(visit).popular
         return log_html(
             visit,
             popular[:: max(1, len(popular) // STRIP)][:STRIP],
-            pictures=extras.pictures,
-            links=extras.links,
+            pictures=self.extras.pictures,
+            links=self.extras.links,
         )
 
-    choices = offers(fresh)
-    with gr.Row(elem_id="lr-body", equal_height=True):
-        with gr.Column(elem_id="lr-chat", min_width=0):
-            log = gr.HTML(
-                shown_log(fresh),
-                html_template=_LOG,
-                js_on_load=script,
-                apply_default_css=False,
-                elem_id="lr-log",
-            )
-            with gr.Row(elem_id="lr-composer"):
-                small: dict[str, Any] = {"min_width": 0, "scale": 0}
-                over = gr.Button(say("en", "over"), elem_id="lr-over", **small)
-                undo = gr.Button(say("en", "undo"), elem_id="lr-undo", **small)
-                box = gr.Textbox(
-                    placeholder=say("en", "placeholder", things),
-                    label=say("en", "box"),
-                    show_label=False,
-                    container=False,
-                    lines=1,
-                    max_lines=6,
-                    autofocus=True,
-                    elem_id="lr-box",
-                    scale=1,
-                    min_width=0,
-                )
-                send = gr.Button(say("en", "send"), variant="primary", elem_id="lr-send", **small)
-                stop = gr.Button(say("en", "stop"), elem_id="lr-stop", **small)
-        with gr.Column(elem_id="lr-panel", min_width=0):
-            head = gr.HTML(panel_head("en"), js_on_load=script, apply_default_css=False)
-            controls = _lay_out(choices)
-            wrong = gr.HTML("", elem_id="lr-wrong", apply_default_css=False, js_on_load=None)
-            apply = gr.Button(say("en", "apply"), elem_id="lr-apply")
-            least = gr.Slider(
-                0, 1, MIN_SIMILARITY, step=0.05, label=say("en", "similarity"), elem_id="lr-least"
-            )
-
-            agreement = consent_box(feedback, visit, consent)
-
-    def filled(visit: Visit) -> Updates:
+    def _filled(self, visit: Visit) -> Updates:
         """The panel, as what was understood last has it."""
-        values, choices = shown(visit.preferences), offers(visit)
+        values, choices = shown(visit.preferences), self._offers(visit)
         return {
-            controls[c.name]: _control_update(c, values[c.name], choices, visit.language)
+            self.controls[c.name]: _control_update(c, values[c.name], choices, visit.language)
             for c in CONTROLS
         }
 
-    def texts(visit: Visit) -> Updates:
+    def texts(self, visit: Visit) -> Updates:
+        """All that is said, in the language of the visit and about the catalogue of it."""
         ui, things = visit.language, visit.things
-        values, choices = shown(visit.preferences), offers(visit)
-        silent = all(turn.shared for turn in visit.turns)
         return {
-            log: shown_log(visit),
-            # Labels and choices only: what the visitor may be editing there stays.
-            **{
-                controls[c.name]: gr.update(
-                    label=c.label(ui, things),
-                    **_choices(c, values[c.name], choices, ui),
-                    visible=choices.offered(c) or bool(values[c.name]),
-                    # In a tab, Gradio begins an empty number as 0.
-                    **({"value": None} if silent and c.kind in _NUMBERS else {}),
-                )
-                for c in CONTROLS
-            },
-            box: gr.update(placeholder=say(ui, "placeholder", things), label=say(ui, "box")),
-            send: say(ui, "send"),
-            stop: say(ui, "stop"),
-            over: say(ui, "over"),
-            head: panel_head(ui),
-            wrong: "",
-            apply: say(ui, "apply"),
-            undo: say(ui, "undo"),
-            least: gr.update(label=say(ui, "similarity")),
-            **agreement.texts(visit),
+            self.log: self._shown_log(visit),
+            **self._labels(visit),
+            self.box: gr.update(placeholder=say(ui, "placeholder", things), label=say(ui, "box")),
+            self.send: say(ui, "send"),
+            self.stop: say(ui, "stop"),
+            self.over: say(ui, "over"),
+            self.head: panel_head(ui),
+            self.wrong: "",
+            self.apply: say(ui, "apply"),
+            self.undo: say(ui, "undo"),
+            self.least: gr.update(label=say(ui, "similarity")),
+            **self.agreement.texts(visit),
         }
 
-    def stream(visit: Visit, turns: Iterator[Turn], box_value: str | None) -> Iterator[Updates]:
-        """The steps of an answer as updates; ``box_value`` goes into the box with the first one."""
+    def _labels(self, visit: Visit) -> Updates:
+        """Labels and choices of the panel only: what the visitor may be editing there stays."""
+        ui, values, choices = visit.language, shown(visit.preferences), self._offers(visit)
+        silent = all(turn.shared for turn in visit.turns)
+        return {
+            self.controls[c.name]: gr.update(
+                label=c.label(ui, visit.things),
+                **_choices(c, values[c.name], choices, ui),
+                visible=choices.offered(c) or bool(values[c.name]),
+                # In a tab, Gradio begins an empty number as 0.
+                **({"value": None} if silent and c.kind in _NUMBERS else {}),
+            )
+            for c in CONTROLS
+        }
+
+    # -- what happens -------------------------------------------------------------------------
+
+    def _stream(
+        self, visit: Visit, turns: Iterator[Turn], box: str | None = None
+    ) -> Iterator[Updates]:
+        """The steps of an answer as updates; ``box`` goes into the box with the first of them."""
         known: Preferences | None = None
         with contextlib.closing(cast("Generator[Turn, None, None]", turns)) as steps:
             for turn in steps:
-                out: Updates = {log: shown_log(visit)}
-                if box_value is not None and turn.stage != "failed":
-                    out[box] = box_value
-                    box_value = None
+                out: Updates = {self.log: self._shown_log(visit)}
+                if box is not None and turn.stage != "failed":
+                    out[self.box] = box
+                    box = None
                 if turn.preferences is not None and turn.preferences is not known:
                     known = turn.preferences
-                    out |= filled(visit)
-                    out[wrong] = ""
+                    out |= self._filled(visit)
+                    out[self.wrong] = ""
                 yield out
         # Gradio sends the last step once more at the end: it must be how things stand then, also
         # after the answer was stopped or another one took over.
-        yield {log: shown_log(visit)}
+        yield {self.log: self._shown_log(visit)}
 
-    def send_box(message: str | None, visit: Visit, least: float) -> Iterator[Updates]:
-        turns = answer(mine(visit), visit, message or "", min_similarity=least)
-        yield from stream(visit, turns, "")
+    def send_box(self, message: str | None, visit: Visit, least: float) -> Iterator[Updates]:
+        """Answer what stands in the box."""
+        turns = answer(self._mine(visit), visit, message or "", min_similarity=least)
+        yield from self._stream(visit, turns, "")
 
-    def send_chip(visit: Visit, least: float, event: gr.EventData) -> Iterator[Updates]:
+    def send_chip(self, visit: Visit, least: float, event: gr.EventData) -> Iterator[Updates]:
+        """Answer a message that stands on a button."""
         said = str(told(event).get("text") or "")
-        yield from stream(visit, answer(mine(visit), visit, said, min_similarity=least), None)
+        turns = answer(self._mine(visit), visit, said, min_similarity=least)
+        yield from self._stream(visit, turns)
 
-    def send_surprise(visit: Visit) -> Iterator[Updates]:
-        yield from stream(
-            visit,
-            answer(mine(visit), visit, drawn(mine(visit), visit)),
-            None,
-        )
+    def send_surprise(self, visit: Visit) -> Iterator[Updates]:
+        """Answer a wish by chance."""
+        own = self._mine(visit)
+        yield from self._stream(visit, answer(own, visit, drawn(own, visit)))
 
-    def look_again(visit: Visit, *values: Any) -> Iterator[Updates]:
+    def look_again(self, visit: Visit, *values: Any) -> Iterator[Updates]:
+        """Answer what the panel says now."""
         ui = visit.language
         base = visit.preferences or Preferences(language=ui)
         named = dict(zip((c.name for c in CONTROLS), values, strict=True))
         try:
-            preferences = read(named, base, mine(visit), ui)
+            preferences = read(named, base, self._mine(visit), ui)
         except PanelError as error:
-            yield {wrong: f'<p role="alert">{escape(error.sentence(ui, visit.things))}</p>'}
+            yield {self.wrong: f'<p role="alert">{escape(error.sentence(ui, visit.things))}</p>'}
             return
         visit.forget(base, preferences)
-        yield from stream(visit, answer(mine(visit), visit, preferences=preferences), None)
+        yield from self._stream(visit, answer(self._mine(visit), visit, preferences=preferences))
 
-    def press(visit: Visit, agreed: Consent, event: gr.EventData) -> Updates:
+    def press(self, visit: Visit, agreed: Consent, event: gr.EventData) -> Updates:
+        """Mark an item, or take that back."""
         item_id, mark = (str(told(event).get(key)) for key in ("id", "mark"))
         if visit.mark(item_id, mark) and mark != "seen":
             # Of a list that somebody shared, nothing was asked: there asked_for gives nothing.
-            asked = asked_for(mine(visit), visit, item_id)
+            asked = asked_for(self._mine(visit), visit, item_id)
             opinion = next((m for m in ("like", "dislike") if m in visit.marks(item_id)), "none")
             if asked is not None:
-                feedback.mark(agreed, asked, item_id, opinion, recommender.model.name)
-        return {log: shown_log(visit)}
+                model = self.recommender.model.name
+                self.feedback.mark(agreed, asked, item_id, opinion, model)
+        return {self.log: self._shown_log(visit)}
 
-    def halt(visit: Visit) -> Updates:
+    def halt(self, visit: Visit) -> Updates:
+        """End the answer where it stands."""
         visit.stop()
-        return {log: shown_log(visit)}
+        return {self.log: self._shown_log(visit)}
 
-    def take_back(visit: Visit) -> Updates:
-        said = visit.undo()
-        return {log: shown_log(visit), **filled(visit), box: said, wrong: ""}
+    def take_back(self, visit: Visit) -> Updates:
+        """Take back the last message, into the box."""
+        return self._begun(visit, visit.undo())
 
-    def start_over(visit: Visit) -> Updates:
+    def start_over(self, visit: Visit) -> Updates:
+        """Begin anew."""
         visit.clear()
-        return {log: shown_log(visit), **filled(visit), box: "", wrong: ""}
+        return self._begun(visit, "")
 
-    panel = list(controls.values())
-    shared: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    answering: dict[str, Any] = {
-        **shared,
-        "outputs": [log, box, wrong, *panel],
-        "concurrency_limit": AT_ONCE,
-        "concurrency_id": "answers",
-        "trigger_mode": "multiple",
-    }
-    at_once: dict[str, Any] = {
-        **shared,
-        "inputs": [visit],
-        "queue": False,
-        "trigger_mode": "multiple",
-    }
-    gr.on([box.submit, send.click], send_box, [box, visit, least], **answering)
-    log.say(send_chip, [visit, least], **answering)
-    log.surprise(send_surprise, [visit], **answering)
-    apply.click(look_again, [visit, *panel], **answering)
-    log.mark(press, outputs=[log], **{**at_once, "inputs": [visit, consent]})
-    stop.click(halt, outputs=[log], **at_once)
-    undo.click(take_back, outputs=[log, box, wrong, *panel], **at_once)
-    over.click(start_over, outputs=[log, box, wrong, *panel], **at_once)
-    own = [log, box, send, stop, over, undo, head, wrong, apply, least]
-    return Screen([*own, *panel, *agreement.components], texts)
+    def _begun(self, visit: Visit, box: str) -> Updates:
+        shown_log = {self.log: self._shown_log(visit)}
+        return {**shown_log, **self._filled(visit), self.box: box, self.wrong: ""}
+
+    def _wire(self) -> None:
+        visit, log, box = self.visit, self.log, self.box
+        panel = [*self.controls.values()]
+        around = [log, box, self.wrong, *panel]
+        shared: dict[str, Any] = {
+            "show_progress": "hidden",
+            "api_visibility": "private",
+            "trigger_mode": "multiple",
+        }
+        answering: dict[str, Any] = {
+            **shared,
+            "outputs": around,
+            "concurrency_limit": AT_ONCE,
+            "concurrency_id": "answers",
+        }
+        quick: dict[str, Any] = {**shared, "queue": False}
+        gr.on([box.submit, self.send.click], self.send_box, [box, visit, self.least], **answering)
+        log.say(self.send_chip, [visit, self.least], **answering)
+        log.surprise(self.send_surprise, [visit], **answering)
+        self.apply.click(self.look_again, [visit, *panel], **answering)
+        log.mark(self.press, [visit, self.consent], [log], **quick)
+        self.stop.click(self.halt, [visit], [log], **quick)
+        self.undo.click(self.take_back, [visit], around, **quick)
+        self.over.click(self.start_over, [visit], around, **quick)
+
+    def screen(self) -> Screen:
+        """What the page needs of it."""
+        own = [
+            self.log, self.box, self.send, self.stop, self.over, self.undo, self.head, self.wrong,
+            self.apply, self.least,
+        ]  # fmt: skip
+        return Screen([*own, *self.controls.values(), *self.agreement.components], self.texts)
 
 
 def _lay_out(choices: Choices) -> dict[str, Any]:

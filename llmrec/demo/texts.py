@@ -1,459 +1,97 @@
-# ruff: noqa: E501  (sentences and markup stay in one piece)
-"""Texts hides what the page says, in English, Portuguese and Spanish."""
+"""Texts hides where the words of the page stand, and how one is said in a visitor's language.
+
+They stand in ``words/``, a file for each screen, the languages of a text below each other. A name
+in braces is filled in when the text is said.
+"""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
 
 from llmrec.types import LANGUAGES
 from llmrec.wishes import Things
 
-__all__ = ["EXAMPLES", "PRODUCT_EXAMPLES", "PRODUCT_TEXTS", "TEXTS", "preferred", "say"]
-
-EXAMPLES: dict[str, tuple[str, ...]] = {
-    "en": (
-        "An action film of at most two hours",
-        "Something like Amélie, but newer",
-        "90s thrillers, no horror please",
-        "A funny film for the whole family",
-        "Something with Fernanda Montenegro",
-    ),
-    "pt": (
-        "Poderia indicar filmes de ação de até 2 horas?",
-        "Algo parecido com Amélie, mas mais novo",
-        "Suspense dos anos 90, nada de terror",
-        "Uma comédia para ver com a família",
-        "Um filme brasileiro com a Fernanda Montenegro",
-    ),
-    "es": (
-        "Una película de acción de menos de dos horas",
-        "Algo como Amélie, pero más reciente",
-        "Suspenso de los 90, nada de terror",
-        "Una comedia para ver en familia",
-        "Algo argentino con Ricardo Darín",
-    ),
-}
-
-TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "tab_talk": "Talk",
-        "tab_compare": "Compare",
-        "tab_catalogue": "Catalogue",
-        "tab_measure": "Measure",
-        "tab_inside": "How it works",
-        "page": "llmrec: films, in conversation",
-        "more_like": "More like this",
-        "more_message": "Something like “{title}”",
-        "spoke": "What spoke for it",
-        "signal_popularity": "How well known it is",
-        "signal_model": "What the model makes of your words",
-        "signal_words": "Words in common",
-        "surprise": "Surprise me",
-        "surprise_message": "Surprise me: {what}",
-        "surprise_decade": "{genre} from the {decade}s",
-        "save": "Save this list:",
-        "link": "Link to this list",
-        "copy": "Copy the link",
-        "copied": "The link is copied.",
-        "not_copied": "The browser does not allow it: use the link itself.",
-        "shared": "A list that somebody shared with you",
-        "all_message": "Something like all of these",
-        "hello": "Hello",
-        "error_shared": "This catalogue has nothing of the list behind this link. Say what you are looking for.",
-        "undo": "Take back",
-        "similarity": "How closely a text must match a question",
-        "sure_high": "Quite sure.",
-        "sure_some": "Fairly sure.",
-        "sure_little": "Not very sure.",
-        "sure_none": "A guess.",
-        "sure_answer": "{n} % sure that the question was read rightly and is about this.",
-        "sure_list": "In {n} of 100 such lists at least one film is what was wanted.",
-        "sure_rough": "The list holds {n} % of the model’s own probability, which is not measured against reality.",
-        "tagline": "Say what you feel like watching and get real films, with reasons you can check.",
-        "answers": "Answering",
-        "embedded": "a {size}model trained for this page",
-        "embedded_more": "It is small; one setting (--model) changes it.",
-        "sized": "{size}parameter ",
-        "language": "Language of the page",
-        "welcome": "What shall we watch?",
-        "welcome_more": "A genre, a mood, a person, a film you loved, how much time you have: say it as you would to a friend.",
-        "examples": "For example",
-        "box": "Your message",
-        "placeholder": "A clever heist film, not too long…",
-        "send": "Send",
-        "stop": "Stop",
-        "over": "Start over",
-        "chips": "Go on with",
-        "sources": "From the catalogue",
-        "you": "You",
-        "thinking": "Looking through the catalogue…",
-        "understood_line": "Understood",
-        "changed": "Changed by hand",
-        "cut": "… ({n} characters)",
-        "cards": "Recommended films",
-        "original": "Original title",
-        "met": "Meets your wish",
-        "missed": "Does not meet your wish",
-        "share": "{share} of the choice",
-        "share_more": "Log-probability {logprob}: this film’s part of the choice among all candidates.",
-        "like": "Like",
-        "dislike": "Dislike",
-        "seen": "Seen",
-        "stopped": "Stopped here, as you asked.",
-        "panel": "What I understood",
-        "panel_short": "Wishes",
-        "why": "Why:",
-        "panel_more": "Anything wrong? Correct it and look again.",
-        "panel_close": "Close",
-        "apply": "Look again with this",
-        "genres": "Genres",
-        "genres_out": "No such genres",
-        "people": "With or by",
-        "people_out": "Without",
-        "year_min": "From year",
-        "year_max": "To year",
-        "runtime_min": "Minutes, min.",
-        "runtime_max": "Minutes, max.",
-        "price_min": "Price, min.",
-        "price_max": "Price, max.",
-        "countries": "Countries",
-        "countries_out": "Not from",
-        "languages": "Spoken language",
-        "languages_out": "Not spoken",
-        "keywords": "Themes and moods",
-        "keywords_out": "No such themes",
-        "similar_to": "Like these films",
-        "likes": "Liked",
-        "dislikes": "Not liked",
-        "seen_films": "Seen",
-        "text": "Other words to look for",
-        "edited_none": "Anything goes",
-        "error_empty": "The message is empty: say what you would like to watch.",
-        "error_long": "That is {n} characters long and I read at most {limit}: please shorten it. Your text is still in the box.",
-        "error_model": "The model could not answer just now. Nothing is lost: please try again.",
-        "error_model_cards": "The model could not finish, but these films stand. Please go on.",
-        "error_number": "“{value}” under “{field}” cannot be used: give a whole number from {low} to {high}, or nothing.",
-        "error_amount": "“{value}” under “{field}” cannot be used: give a number, 0 or more, or nothing.",
-        "error_order": "“{low_field}” ({low}) is above “{high_field}” ({high}): swap them or clear one.",
-        "error_both": "{value} is both wanted and unwanted: take it out of one of the two.",
-        "error_person": "I do not know “{value}” from this catalogue: check the spelling or take the name out.",
-        "error_people": "“{value}” could be {options}: give the full name.",
-        "error_film": "I do not know the film “{value}”: check the title or take it out.",
-        "error_choice": "“{value}” is not in this catalogue’s list under “{field}”: pick one of the list.",
-    },
-    "pt": {
-        "tab_talk": "Conversa",
-        "tab_compare": "Comparar",
-        "tab_catalogue": "Catálogo",
-        "tab_measure": "Medidas",
-        "tab_inside": "Como funciona",
-        "page": "llmrec: filmes, em conversa",
-        "more_like": "Mais como este",
-        "more_message": "Algo parecido com “{title}”",
-        "spoke": "O que pesou a favor",
-        "signal_popularity": "O quanto é conhecido",
-        "signal_model": "O que o modelo tira das suas palavras",
-        "signal_words": "Palavras em comum",
-        "surprise": "Surpreenda-me",
-        "surprise_message": "Surpreenda-me: {what}",
-        "surprise_decade": "{genre} dos anos {decade}",
-        "save": "Guardar esta lista:",
-        "link": "Link para esta lista",
-        "copy": "Copiar o link",
-        "copied": "Link copiado.",
-        "not_copied": "O navegador não deixou copiar: use o próprio link.",
-        "shared": "Uma lista que alguém compartilhou com você",
-        "all_message": "Algo parecido com todos esses",
-        "hello": "Olá",
-        "error_shared": "Este catálogo não tem nada da lista deste link. Diga o que você procura.",
-        "undo": "Desfazer",
-        "similarity": "Quanto um texto deve corresponder à pergunta",
-        "sure_high": "Com bastante certeza.",
-        "sure_some": "Com alguma certeza.",
-        "sure_little": "Sem muita certeza.",
-        "sure_none": "Um palpite.",
-        "sure_answer": "{n} % de certeza de que a pergunta foi bem entendida e é sobre isto.",
-        "sure_list": "Em {n} de 100 listas assim, pelo menos um filme é o que se queria.",
-        "sure_rough": "A lista reúne {n} % da probabilidade do próprio modelo, que não foi medida contra a realidade.",
-        "tagline": "Diga o que tem vontade de ver e receba filmes reais, com motivos que dá para conferir.",
-        "answers": "Quem responde",
-        "embedded": "um modelo {size}treinado para esta página",
-        "embedded_more": "Ele é pequeno; uma opção (--model) o troca.",
-        "sized": "de {size} de parâmetros, ",
-        "language": "Idioma da página",
-        "welcome": "O que vamos ver hoje?",
-        "welcome_more": "Um gênero, um clima, uma pessoa, um filme que você adorou, quanto tempo tem: fale como falaria com um amigo.",
-        "examples": "Por exemplo",
-        "box": "Sua mensagem",
-        "placeholder": "Um filme de assalto inteligente, não muito longo…",
-        "send": "Enviar",
-        "stop": "Parar",
-        "over": "Recomeçar",
-        "chips": "Continuar com",
-        "sources": "Do catálogo",
-        "you": "Você",
-        "thinking": "Procurando no catálogo…",
-        "understood_line": "Entendi",
-        "changed": "Corrigido à mão",
-        "cut": "… ({n} caracteres)",
-        "cards": "Filmes recomendados",
-        "original": "Título original",
-        "met": "Atende ao seu pedido",
-        "missed": "Não atende ao seu pedido",
-        "share": "{share} da escolha",
-        "share_more": "Log-probabilidade {logprob}: a parte deste filme na escolha entre todos os candidatos.",
-        "like": "Gostei",
-        "dislike": "Não gostei",
-        "seen": "Já vi",
-        "stopped": "Parei aqui, como você pediu.",
-        "panel": "O que entendi",
-        "panel_short": "Pedidos",
-        "why": "Por quê:",
-        "panel_more": "Algo errado? Corrija e procure de novo.",
-        "panel_close": "Fechar",
-        "apply": "Procurar de novo com isto",
-        "genres": "Gêneros",
-        "genres_out": "Gêneros que não",
-        "people": "Com ou de",
-        "people_out": "Sem",
-        "year_min": "Do ano",
-        "year_max": "Até o ano",
-        "runtime_min": "Minutos, mín.",
-        "runtime_max": "Minutos, máx.",
-        "price_min": "Preço, mín.",
-        "price_max": "Preço, máx.",
-        "countries": "Países",
-        "countries_out": "Países que não",
-        "languages": "Idioma falado",
-        "languages_out": "Idiomas que não",
-        "keywords": "Temas e climas",
-        "keywords_out": "Temas que não",
-        "similar_to": "Parecido com estes filmes",
-        "likes": "Gostou de",
-        "dislikes": "Não gostou de",
-        "seen_films": "Já viu",
-        "text": "Outras palavras a procurar",
-        "edited_none": "Vale tudo",
-        "error_empty": "A mensagem está vazia: diga o que gostaria de ver.",
-        "error_long": "São {n} caracteres e eu leio no máximo {limit}: encurte, por favor. Seu texto continua na caixa.",
-        "error_model": "O modelo não conseguiu responder agora. Nada se perdeu: tente de novo, por favor.",
-        "error_model_cards": "O modelo não conseguiu terminar, mas estes filmes valem. Pode continuar.",
-        "error_number": "“{value}” em “{field}” não serve: dê um número inteiro de {low} a {high}, ou nada.",
-        "error_amount": "“{value}” em “{field}” não serve: dê um número, de 0 para cima, ou nada.",
-        "error_order": "“{low_field}” ({low}) é maior que “{high_field}” ({high}): troque os dois ou limpe um.",
-        "error_both": "{value} está entre o que quer e o que não quer: tire de um dos dois.",
-        "error_person": "Não conheço “{value}” neste catálogo: confira a grafia ou tire o nome.",
-        "error_people": "“{value}” pode ser {options}: dê o nome completo.",
-        "error_film": "Não conheço o filme “{value}”: confira o título ou tire da lista.",
-        "error_choice": "“{value}” não está na lista deste catálogo em “{field}”: escolha um da lista.",
-    },
-    "es": {
-        "tab_talk": "Conversa",
-        "tab_compare": "Comparar",
-        "tab_catalogue": "Catálogo",
-        "tab_measure": "Medidas",
-        "tab_inside": "Cómo funciona",
-        "page": "llmrec: películas, conversando",
-        "more_like": "Más como esta",
-        "more_message": "Algo parecido a “{title}”",
-        "spoke": "Lo que pesó a favor",
-        "signal_popularity": "Lo conocida que es",
-        "signal_model": "Lo que el modelo saca de tus palabras",
-        "signal_words": "Palabras en común",
-        "surprise": "Sorpréndeme",
-        "surprise_message": "Sorpréndeme: {what}",
-        "surprise_decade": "{genre} de los {decade}",
-        "save": "Guardar esta lista:",
-        "link": "Enlace a esta lista",
-        "copy": "Copiar el enlace",
-        "copied": "Enlace copiado.",
-        "not_copied": "El navegador no lo permite: usa el propio enlace.",
-        "shared": "Una lista que alguien compartió contigo",
-        "all_message": "Algo parecido a todas ellas",
-        "hello": "Hola",
-        "error_shared": "Este catálogo no tiene nada de la lista de este enlace. Di qué buscas.",
-        "undo": "Deshacer",
-        "similarity": "Cuánto debe coincidir un texto con la pregunta",
-        "sure_high": "Con bastante seguridad.",
-        "sure_some": "Con cierta seguridad.",
-        "sure_little": "Sin mucha seguridad.",
-        "sure_none": "Una conjetura.",
-        "sure_answer": "{n} % de seguridad de que la pregunta se entendió bien y trata de esto.",
-        "sure_list": "En {n} de 100 listas así, al menos una película es la que se quería.",
-        "sure_rough": "La lista reúne el {n} % de la probabilidad del propio modelo, que no se midió contra la realidad.",
-        "tagline": "Di qué te apetece ver y recibe películas reales, con motivos que puedes comprobar.",
-        "answers": "Responde",
-        "embedded": "un modelo {size}entrenado para esta página",
-        "embedded_more": "Es pequeño; una opción (--model) lo cambia.",
-        "sized": "de {size} de parámetros, ",
-        "language": "Idioma de la página",
-        "welcome": "¿Qué vemos hoy?",
-        "welcome_more": "Un género, un ánimo, una persona, una película que te encantó, cuánto tiempo tienes: dilo como se lo dirías a un amigo.",
-        "examples": "Por ejemplo",
-        "box": "Tu mensaje",
-        "placeholder": "Una de robos, ingeniosa y no muy larga…",
-        "send": "Enviar",
-        "stop": "Parar",
-        "over": "Empezar de nuevo",
-        "chips": "Seguir con",
-        "sources": "Del catálogo",
-        "you": "Tú",
-        "thinking": "Buscando en el catálogo…",
-        "understood_line": "Entendí",
-        "changed": "Corregido a mano",
-        "cut": "… ({n} caracteres)",
-        "cards": "Películas recomendadas",
-        "original": "Título original",
-        "met": "Cumple tu deseo",
-        "missed": "No cumple tu deseo",
-        "share": "{share} de la elección",
-        "share_more": "Log-probabilidad {logprob}: la parte de esta película en la elección entre todas las candidatas.",
-        "like": "Me gusta",
-        "dislike": "No me gusta",
-        "seen": "Ya la vi",
-        "stopped": "Me detuve aquí, como pediste.",
-        "panel": "Lo que entendí",
-        "panel_short": "Deseos",
-        "why": "Por qué:",
-        "panel_more": "¿Algo está mal? Corrígelo y busca de nuevo.",
-        "panel_close": "Cerrar",
-        "apply": "Buscar de nuevo con esto",
-        "genres": "Géneros",
-        "genres_out": "Géneros que no",
-        "people": "Con o de",
-        "people_out": "Sin",
-        "year_min": "Desde el año",
-        "year_max": "Hasta el año",
-        "runtime_min": "Minutos, mín.",
-        "runtime_max": "Minutos, máx.",
-        "price_min": "Precio, mín.",
-        "price_max": "Precio, máx.",
-        "countries": "Países",
-        "countries_out": "Países que no",
-        "languages": "Idioma hablado",
-        "languages_out": "Idiomas que no",
-        "keywords": "Temas y ánimos",
-        "keywords_out": "Temas que no",
-        "similar_to": "Como estas películas",
-        "likes": "Te gustó",
-        "dislikes": "No te gustó",
-        "seen_films": "Ya viste",
-        "text": "Otras palabras que buscar",
-        "edited_none": "Todo vale",
-        "error_empty": "El mensaje está vacío: di qué te gustaría ver.",
-        "error_long": "Son {n} caracteres y leo como máximo {limit}: acórtalo, por favor. Tu texto sigue en la caja.",
-        "error_model": "El modelo no pudo responder ahora. No se perdió nada: inténtalo de nuevo, por favor.",
-        "error_model_cards": "El modelo no pudo terminar, pero estas películas valen. Puedes seguir.",
-        "error_number": "“{value}” en “{field}” no sirve: da un número entero de {low} a {high}, o nada.",
-        "error_amount": "“{value}” en “{field}” no sirve: da un número, de 0 en adelante, o nada.",
-        "error_order": "“{low_field}” ({low}) es mayor que “{high_field}” ({high}): cámbialos o borra uno.",
-        "error_both": "{value} está entre lo que quieres y lo que no: quítalo de uno de los dos.",
-        "error_person": "No conozco a “{value}” en este catálogo: revisa cómo se escribe o quita el nombre.",
-        "error_people": "“{value}” puede ser {options}: da el nombre completo.",
-        "error_film": "No conozco la película “{value}”: revisa el título o quítala.",
-        "error_choice": "“{value}” no está en la lista de este catálogo en “{field}”: elige uno de la lista.",
-    },
-}  # fmt: skip
+__all__ = ["EXAMPLES", "TALK", "Words", "examples", "number", "preferred", "say", "signed"]
 
 
-PRODUCT_EXAMPLES: dict[str, tuple[str, ...]] = {
-    "en": (
-        "A gift for someone who loves to cook",
-        "Headphones for running",
-        "Something waterproof for camping",
-        "A lamp for the desk",
-        "A toy for a child who likes space",
-    ),
-    "pt": (
-        "Um presente para quem gosta de cozinhar",
-        "Um fone de ouvido para correr",
-        "Algo à prova d’água para acampar",
-        "Uma luminária para a mesa",
-        "Um brinquedo para uma criança que gosta do espaço",
-    ),
-    "es": (
-        "Un regalo para alguien que cocina",
-        "Unos auriculares para correr",
-        "Algo impermeable para acampar",
-        "Una lámpara para el escritorio",
-        "Un juguete para un niño al que le gusta el espacio",
-    ),
-}
+def _read(name: str) -> Any:
+    place = resources.files("llmrec.demo").joinpath(f"words/{name}.json")
+    return json.loads(place.read_text(encoding="utf-8"))
 
-# What the page says otherwise where the catalogue holds products.
-PRODUCT_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "signal_popularity": "How well known it is",
-        "more_like": "More like this",
-        "sure_list": "In {n} of 100 such lists at least one product is what was wanted.",
-        "page": "llmrec: products, in conversation",
-        "tagline": "Say what you need and get real products, with reasons you can check.",
-        "welcome": "What are you looking for?",
-        "welcome_more": "What it is for, who it is for, what it should have, what it may cost: say it as you would to a friend.",
-        "placeholder": "A torch that can get wet…",
-        "cards": "Recommended products",
-        "share_more": "Log-probability {logprob}: this product’s part of the choice among all candidates.",
-        "seen": "Have it",
-        "all_message": "Something like all of these",
-        "seen_films": "Has already",
-        "similar_to": "Like these products",
-        "people": "By",
-        "error_empty": "The message is empty: say what you are looking for.",
-        "error_model_cards": "The model could not finish, but these products stand. Please go on.",
-        "error_film": "I do not know the product “{value}”: check the name or take it out.",
-    },
-    "pt": {
-        "signal_popularity": "O quanto é conhecido",
-        "more_like": "Mais como este",
-        "sure_list": "Em {n} de 100 listas assim, pelo menos um produto é o que se queria.",
-        "page": "llmrec: produtos, em conversa",
-        "tagline": "Diga do que precisa e receba produtos reais, com motivos que dá para conferir.",
-        "welcome": "O que você procura?",
-        "welcome_more": "Para que serve, para quem é, o que deve ter, quanto pode custar: fale como falaria com um amigo.",
-        "placeholder": "Uma lanterna que possa molhar…",
-        "cards": "Produtos recomendados",
-        "share_more": "Log-probabilidade {logprob}: a parte deste produto na escolha entre todos os candidatos.",
-        "seen": "Já tenho",
-        "all_message": "Algo parecido com todos esses",
-        "seen_films": "Já tem",
-        "similar_to": "Parecido com estes produtos",
-        "people": "De",
-        "error_empty": "A mensagem está vazia: diga o que procura.",
-        "error_model_cards": "O modelo não conseguiu terminar, mas estes produtos valem. Pode continuar.",
-        "error_film": "Não conheço o produto “{value}”: confira o nome ou tire da lista.",
-    },
-    "es": {
-        "signal_popularity": "Lo conocido que es",
-        "more_like": "Más como este",
-        "sure_list": "En {n} de 100 listas así, al menos un producto es el que se quería.",
-        "page": "llmrec: productos, conversando",
-        "tagline": "Di qué necesitas y recibe productos reales, con motivos que puedes comprobar.",
-        "welcome": "¿Qué buscas?",
-        "welcome_more": "Para qué es, para quién, qué debe tener, cuánto puede costar: dilo como se lo dirías a un amigo.",
-        "placeholder": "Una linterna que se pueda mojar…",
-        "cards": "Productos recomendados",
-        "share_more": "Log-probabilidad {logprob}: la parte de este producto en la elección entre todos los candidatos.",
-        "seen": "Ya lo tengo",
-        "all_message": "Algo parecido a todos ellos",
-        "seen_films": "Ya tiene",
-        "similar_to": "Como estos productos",
-        "people": "De",
-        "error_empty": "El mensaje está vacío: di qué buscas.",
-        "error_model_cards": "El modelo no pudo terminar, pero estos productos valen. Puedes seguir.",
-        "error_film": "No conozco el producto “{value}”: revisa el nombre o quítalo.",
-    },
-}  # fmt: skip
+
+class Words:
+    """The texts of one file. They are plain text: escape them where they go into HTML.
+
+    >>> Words("compare")("es", "wins", name="A", n=3)
+    'A: 3'
+    """
+
+    def __init__(self, name: str) -> None:
+        self._texts: dict[str, dict[str, str]] = _read(name)
+
+    def __call__(self, language: str, key: str, **values: object) -> str:
+        """A text in a language, with what fills it."""
+        text = self._texts[key][language]
+        return text.format_map(values) if values else text
+
+    def counted(self, language: str, key: str, **values: object) -> str:
+        """The same, with whole numbers as the language writes them."""
+        told = {k: number(v, language) if isinstance(v, int) else v for k, v in values.items()}
+        return self(language, key, **told)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._texts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def within(self, language: str) -> dict[str, str]:
+        """All texts in a language, by key."""
+        return {key: text[language] for key, text in self._texts.items()}
+
+
+TALK, _of_products = Words("talk"), Words("products")
+_examples: dict[Things, dict[str, list[str]]] = _read("examples")
+EXAMPLES = {language: tuple(said) for language, said in _examples["films"].items()}
 
 
 def say(language: str, key: str, things: Things = "films", **values: object) -> str:
-    """One text of the page. It is plain text: escape it where it goes into HTML.
+    """A text of the page or of its first screen, which others use too.
 
     Parameters
     ----------
-    things: what the catalogue holds. values: what fills the text.
+    things: what the catalogue holds: some texts are others where it holds products.
+    values: what fills the text.
     """
-    text = TEXTS[language][key]
-    if things == "products":
-        text = PRODUCT_TEXTS[language].get(key, text)
-    return text.format(**values) if values else text
+    words = _of_products if things == "products" and key in _of_products else TALK
+    return words(language, key, **values)
+
+
+def examples(language: str, things: Things = "films") -> tuple[str, ...]:
+    """Messages to begin with."""
+    return tuple(_examples[things][language])
+
+
+def number(value: float, language: str, digits: int = 0) -> str:
+    """A number as the language writes it.
+
+    >>> number(1234.5, "en", 1), number(1234.5, "pt", 1)
+    ('1,234.5', '1.234,5')
+    """
+    said = f"{value:,.{digits}f}"
+    return said if language == "en" else said.translate(str.maketrans(",.", ".,"))
+
+
+def signed(value: float, language: str) -> str:
+    """A number with its sign, to two digits.
+
+    >>> signed(-0.5, "es")
+    '−0,50'
+    """
+    return f"{'−' if value < 0 else '+'}{number(abs(value), language, 2)}"
 
 
 def preferred(accept_language: str) -> str:

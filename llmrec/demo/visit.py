@@ -7,18 +7,17 @@ import dataclasses
 import logging
 import math
 import random
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from llmrec.answering import MIN_SIMILARITY
 from llmrec.demo.marks import MARKS, marks_of, pressed
+from llmrec.demo.steps import PAUSE, Step, Steps, refused
 from llmrec.demo.texts import say
 from llmrec.errors import LLMRecError
 from llmrec.types import (
-    MAX_MESSAGE_CHARS,
     Answer,
     Conversation,
     Message,
@@ -42,36 +41,28 @@ __all__ = [
     "summary",
 ]
 
-Stage = Literal["thinking", "cards", "done", "stopped", "failed"]
 CHIPS = 4
 _OLDEST_DECADE, _NEW = 1930, 2000  # "the 20s" are two; "the 2000s" are said in full
-_PAUSE = 0.05  # seconds between two pictures of a text that grows
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Turn:
+class Turn(Step):
     """What the visitor said or corrected, and what came back, as far as it has come.
 
     Attributes
     ----------
-    said: the visitor's words.
     by_hand: whether the words sum up preferences that were corrected in the panel.
-    problem: the key of the text that says what went wrong; empty where nothing did.
     chips: messages to go on with.
     route: what the words were taken for; see ``Reply``. answer: to a question, or of a title.
     confidence, calibrated: as in ``Reply``; None until the reply is whole.
     shared: whether somebody else's list is shown, and nothing was said.
     """
 
-    said: str
     by_hand: bool = False
-    stage: Stage = "thinking"
-    preferences: Preferences | None = None
     recommendations: tuple[Recommendation, ...] = ()
     text: str = ""
-    problem: str = ""
     chips: tuple[str, ...] = ()
     route: str = "recommend"
     answer: Answer | None = None
@@ -79,38 +70,26 @@ class Turn:
     calibrated: bool = False
     shared: bool = False
 
-    @property
-    def running(self) -> bool:
-        """Whether more is to come."""
-        return self.stage in ("thinking", "cards")
 
-
-class Visit:
+class Visit(Steps[Turn]):
     """The state of one visitor, kept in that visitor's session alone.
-
-    Buttons may be pressed while an answer is running, so every change goes through a lock; an
-    answer that is no longer the current one changes nothing.
 
     Attributes
     ----------
     language: of the page. things: what the catalogue holds.
     conversation: what was said and marked; a message that failed is not in it.
-    turns: everything shown, failures included.
     edited: the preferences that the visitor corrected and later messages built on.
     other: gives what answers this visitor instead of the page's recommender, if anything does.
     """
 
     def __init__(self, language: str = "en", things: Things = "films") -> None:
+        super().__init__()
         self.language = language
         self.things: Things = things
         self.conversation = Conversation()
-        self.turns: tuple[Turn, ...] = ()
         self.edited: Preferences | None = None
         self.other: Callable[[], Recommender | None] = lambda: None
         self._before: list[tuple[Conversation, Preferences | None]] = []  # of each turn
-        self._run = 0
-        self._stamp = 0
-        self._lock = threading.RLock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Visit:
         """A fresh visit in the same language: how the page gives each visitor an own one."""
@@ -121,28 +100,21 @@ class Visit:
         return self.other() or page
 
     @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Everything shown, failures included."""
+        return self._steps
+
+    @property
     def preferences(self) -> Preferences | None:
         """What was understood last."""
         return next((t.preferences for t in reversed(self.turns) if t.preferences), None)
 
-    @property
-    def running(self) -> bool:
-        """Whether an answer is under way."""
-        return bool(self.turns) and self.turns[-1].running
-
-    def stamp(self) -> int:
-        """A number that grows from call to call: microseconds since 1970, or one more."""
-        with self._lock:
-            self._stamp = max(self._stamp + 1, time.time_ns() // 1000)
-            return self._stamp
-
     def begin(self, turn: Turn) -> int:
         """Show a new turn, stopping the one before, and return the number of its run."""
         with self._lock:
-            self.stop()
-            self.turns += (turn,)
+            run = super().begin(turn)
             self._before.append((self.conversation, self.edited))
-            return self._run
+            return run
 
     def undo(self) -> str:
         """Take the last turn back, with all that was marked since; its words, or none."""
@@ -151,36 +123,20 @@ class Visit:
             if not self.turns:
                 return ""
             self.conversation, self.edited = self._before.pop()
-            last, self.turns = self.turns[-1], self.turns[:-1]
+            *before, last = self._steps
+            self._steps = tuple(before)
             return "" if last.by_hand else last.said
 
     def before(self, number: int) -> Conversation:
         """The conversation as it was when turn ``number`` began."""
         return self._before[number][0]
 
-    def change(self, run: int, **changes: Any) -> bool:
-        """Change the turn of a run; False if that run is not the current one."""
-        with self._lock:
-            if run != self._run:
-                return False
-            self.turns = (*self.turns[:-1], dataclasses.replace(self.turns[-1], **changes))
-            if not self.turns[-1].running:
-                self._keep(self.turns[-1])
-            return True
-
-    def stop(self) -> None:
-        """End the running answer where it stands; its films and words so far are kept."""
-        with self._lock:
-            if self.running:
-                self.change(self._run, stage="stopped")
-            self._run += 1
-
     def clear(self) -> None:
         """Forget everything but the language."""
         with self._lock:
             self._run += 1
             self.conversation = Conversation()
-            self.turns = ()
+            self._steps = ()
             self.edited = None
             self._before = []
 
@@ -256,64 +212,80 @@ def answer(
     """
     by_hand = preferences is not None
     said = summary(preferences, visit.things) if preferences is not None else message
-    if not said.strip() or len(said) > MAX_MESSAGE_CHARS:
-        problem = "error_empty" if not said.strip() else "error_long"
-        visit.begin(Turn(said, stage="failed", problem=problem))
-        yield visit.turns[-1]
+    if problem := refused(said):
+        failed = Turn(said, stage="failed", problem=problem)
+        visit.begin(failed)
+        yield failed
         return
-    run = visit.begin(Turn(said, by_hand=by_hand))
-    yield visit.turns[-1]
-    before = visit.conversation
-    try:
-        asked = before.add(Message("user", said))
-        if preferences is not None:
-            preferences = _with_marks(preferences, asked)
-        elif visit.edited is not None and recommender.route(asked).kind == "recommend":
-            preferences = _with_marks(_carried(recommender, visit.edited, before, asked), asked)
-        text, shown_at = "", 0.0
-        stream = recommender.stream(
-            asked, k, preferences=preferences, repeat=by_hand, min_similarity=min_similarity
-        )
-        with contextlib.closing(cast("Generator[Event, None, None]", stream)) as events:
-            for event in events:
-                if event.kind == "preferences":
-                    alive = visit.change(run, preferences=event.preferences)
-                elif event.kind == "recommendations":
-                    alive = visit.change(run, stage="cards", recommendations=event.recommendations)
-                elif event.kind == "answer":
-                    alive = visit.change(run, answer=event.answer)
-                elif event.kind == "text":
-                    text += event.text
-                    alive = visit.change(run, text=text)
-                    if alive and time.monotonic() - shown_at < _PAUSE:
-                        continue
-                    shown_at = time.monotonic()
-                else:
-                    reply = event.reply
-                    assert reply is not None
-                    done: dict[str, Any] = {"text": reply.text, "route": reply.route}
-                    done |= {"confidence": reply.confidence, "calibrated": reply.calibrated}
-                    if reply.route != "recommend":
-                        visit.change(run, preferences=reply.preferences)
-                    alive = visit.change(run, stage="done", **done)
-                if not alive:
-                    return
-                yield visit.turns[-1]
-        chips = _chips(recommender, visit.conversation)
-        if chips and visit.change(run, chips=chips):
-            yield visit.turns[-1]
-    except GeneratorExit:
-        visit.change(run, stage="stopped")
-        raise
-    except Exception as error:
-        if not isinstance(error, LLMRecError):
-            _log.exception("an answer failed")
-        else:
-            _log.warning("an answer failed: %s", error)
-        shown = bool(visit.turns and visit.turns[-1].recommendations)
-        problem = "error_model_cards" if shown else "error_model"
-        if visit.change(run, stage="failed", problem=problem):
-            yield visit.turns[-1]
+    turn = Turn(said, by_hand=by_hand)
+    run = visit.begin(turn)
+    yield turn
+    made = _answered(recommender, visit, run, said, preferences, k, min_similarity)
+    yield from visit.guarded(run, made, lambda: _failed(visit))
+
+
+def _answered(
+    recommender: Recommender,
+    visit: Visit,
+    run: int,
+    said: str,
+    preferences: Preferences | None,
+    k: int,
+    min_similarity: float,
+) -> Iterator[Turn]:
+    before, by_hand = visit.conversation, preferences is not None
+    asked = before.add(Message("user", said))
+    if preferences is not None:
+        preferences = _with_marks(preferences, asked)
+    elif visit.edited is not None and recommender.route(asked).kind == "recommend":
+        preferences = _with_marks(_carried(recommender, visit.edited, before, asked), asked)
+    text, shown_at = "", 0.0
+    stream = recommender.stream(
+        asked, k, preferences=preferences, repeat=by_hand, min_similarity=min_similarity
+    )
+    with contextlib.closing(cast("Generator[Event, None, None]", stream)) as events:
+        for event in events:
+            text += event.text
+            turn = _take(visit, run, event, text)
+            if turn is None:
+                return
+            if event.kind == "text":
+                if time.monotonic() - shown_at < PAUSE:
+                    continue
+                shown_at = time.monotonic()
+            yield turn
+    chips = _chips(recommender, visit.conversation)
+    if chips and (turn := visit.change(run, chips=chips)):
+        yield turn
+
+
+def _take(visit: Visit, run: int, event: Event, text: str) -> Turn | None:
+    """The turn with an event, and with all of its text; None if the run is not the current one."""
+    if event.kind == "preferences":
+        return visit.change(run, preferences=event.preferences)
+    if event.kind == "recommendations":
+        return visit.change(run, stage="cards", recommendations=event.recommendations)
+    if event.kind == "answer":
+        return visit.change(run, answer=event.answer)
+    if event.kind == "text":
+        return visit.change(run, text=text)
+    reply = event.reply
+    assert reply is not None
+    if reply.route != "recommend":
+        visit.change(run, preferences=reply.preferences)
+    return visit.change(
+        run,
+        stage="done",
+        text=reply.text,
+        route=reply.route,
+        confidence=reply.confidence,
+        calibrated=reply.calibrated,
+    )
+
+
+def _failed(visit: Visit) -> str:
+    shown = visit.turns and visit.turns[-1].recommendations
+    return "error_model_cards" if shown else "error_model"
 
 
 def show_shared(recommender: Recommender, visit: Visit, items: Sequence[str]) -> None:
