@@ -4,6 +4,7 @@
 PY := .venv/bin/python
 KEY := $(shell cat setup.cfg pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 JOBS := 2
+NAMES := recommend bulk matching metrics import_time
 READY_DEMO := .venv/.demo-$(KEY)
 READY_TEST := .venv/.test-$(KEY)
 READY_ALL := .venv/.all-$(KEY)
@@ -18,7 +19,7 @@ help:
 	@echo 'make test      install and run the tests (more: ARGS="-k titles -x" JOBS=4)'
 	@echo 'make check     format, lint and types, then the tests'
 	@echo 'make test-all  the slow tests too'
-	@echo 'make bench     every measurement of benchmarks/'
+	@echo 'make bench     measure, and write docs/performance.md (other ones: NAMES="search tuning")'
 	@echo 'make walkthrough DATA=redial   prepare, tune, evaluate, push, reload: with times'
 	@echo 'Another Python: make demo PYTHON=/path/to/python3'
 
@@ -39,7 +40,7 @@ lint: $(READY_TEST)
 check: lint test
 
 bench: $(READY_TEST)
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PY) "$$script"; done
+	$(PY) benchmarks/all.py $(NAMES)
 
 walkthrough: $(READY_TEST)
 	$(PY) tests/walkthrough.py --data $(DATA) $(ARGS)

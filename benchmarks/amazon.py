@@ -30,6 +30,7 @@ import numpy as np
 from llmrec.cleaning import clean
 from llmrec.datasets.amazon_titles import AmazonTitles
 from llmrec.errors import LLMRecError, MissingExtraError
+from llmrec.options import script
 
 MIN_CHARS = 100
 CHUNK = 100_000
@@ -218,6 +219,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@script("amazon")
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print."""
     options = make_parser().parse_args(argv)
@@ -231,15 +233,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         with tempfile.TemporaryDirectory(prefix="llmrec-bench-") as folder:
             figures = run(options.rows, Path(folder), options.plain, options.seed)
-    print(f"{figures['rows']:,} products, {figures['file_mb']:,.0f} MB")
+    print(f"{figures['rows']:,} products, {figures['file_mb']:,.0f} MB\n")
+    print("| | seconds | of processor time | MB at most |\n|---|---|---|---|")
     for side in SIDES:
-        print(
-            f"{side:<8}{figures[side]['seconds']:>9.1f} s{figures[side]['cpu_seconds']:>9.1f} s of "
-            f"processor time{figures[side]['peak_mb']:>9,.0f} MB at most"
-        )
-    print(f"ours is {figures['times_faster']:.1f} times as fast")
+        own = figures[side]
+        cells = f"{own['seconds']:.1f} | {own['cpu_seconds']:.1f} | {own['peak_mb']:,.0f}"
+        print(f"| {side} | {cells} |")
+    print(f"\nours is {figures['times_faster']:.1f} times as fast\n")
+    print("| products kept by | |\n|---|---|")
     for name, n in figures["kept"].items():
-        print(f"{n:>10,}  {name}")
+        print(f"| {name} | {n:,} |")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0

@@ -6,8 +6,8 @@
 Real requests of eval/understanding, the three languages in turn, other ones in every round. Each
 round asks the same ones in all ways, which take turns in going first, of one model that forgets
 what it was asked before. What is timed is the whole: reading, answering, writing the tables.
-"sorted" asks the conversations in the order of how many candidates they leave, which shows what
-padding costs: in a batch, titles of few candidates are padded to those of many.
+"sorted" asks the conversations in the order of how many candidates they leave, which shows what it
+costs that a batch has few candidates beside many.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 import random
-import resource
 import sys
 import tempfile
 import time
@@ -23,6 +22,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where a script's siblings are
+
+from benchmarks.measuring import peak_mb
 from llmrec.catalog import Catalog
 from llmrec.types import Item, Preferences
 
@@ -69,12 +71,6 @@ def made_up_items(n: int, seed: int = 0) -> Iterator[Item]:
             description=" ".join(words.draw(rng, 40)),
             popularity=round(rng.random() ** 4, 4),
         )
-
-
-def peak_mb() -> float:
-    """Peak resident memory of this process, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def latency(run: Callable[[], Any], repeats: int) -> dict[str, float]:

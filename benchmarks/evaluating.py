@@ -25,11 +25,11 @@ import numpy as np
 
 from llmrec.catalog import Catalog
 from llmrec.decoding import score_titles, title_trie
-from llmrec.errors import LLMRecError
 from llmrec.evaluation.data import Data, drawn
 from llmrec.evaluation.systems import ModelSystem, SamplingSystem, System
 from llmrec.metrics.significance import mean_interval
 from llmrec.models.local import LocalModel
+from llmrec.options import script
 from llmrec.prompting import ZeroShot
 from llmrec.recommender import Recommender
 from llmrec.types import Example, Message
@@ -150,26 +150,21 @@ def table(measured: Sequence[Way], examples: Sequence[Example]) -> str:
     return "\n".join(lines)
 
 
+@script("evaluating")
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; 0 when done, 1 if something cannot be read."""
     args = make_parser().parse_args(argv)
     import torch
 
     torch.set_num_threads(args.threads)
-    try:
-        data = Data(args.data)
-        catalog = Catalog.from_items(data.items())
-        examples = [
-            unmentioned(e) for e in drawn(list(data.examples(args.split)), args.n, args.seed)
-        ]
-        name = None if args.model == "embedded" else args.model
-        model = LocalModel.from_pretrained(name, adapter=args.adapter, batch_size=args.lists)
-        measured = ways(model, catalog, args)
-        for way in measured:
-            measure(model, way, examples)
-    except LLMRecError as e:
-        print(f"evaluating: {e}", file=sys.stderr)
-        return 1
+    data = Data(args.data)
+    catalog = Catalog.from_items(data.items())
+    examples = [unmentioned(e) for e in drawn(list(data.examples(args.split)), args.n, args.seed)]
+    name = None if args.model == "embedded" else args.model
+    model = LocalModel.from_pretrained(name, adapter=args.adapter, batch_size=args.lists)
+    measured = ways(model, catalog, args)
+    for way in measured:
+        measure(model, way, examples)
     print(
         f"\n{model.name} on {model.model.device}, {args.threads} threads; {len(catalog):,} titles; "
         f"n {len(examples):,} examples of {len({e.dialogue or e.id for e in examples}):,} "

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where a script's siblings are
+
+from benchmarks.measuring import peak_mb
 from llmrec.datasets.folder import Folder
 from llmrec.ranker import LearnedRanker
 from llmrec.ranker.combiner import features_of
@@ -255,7 +257,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         items, train, asked = prepared(args.data, args.requests, args.seed)
     else:
         items, train, asked = generated(args.items, args.dialogues, args.requests, args.seed)
-    before = _peak_mb()
+    before = peak_mb()
     start = time.perf_counter()
     ranker = (
         LearnedRanker.find(args.ranker)
@@ -266,7 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(
         f"{len(items):,} items, {len(train):,} training examples, {len(asked)} requests, seed "
         f"{args.seed}; {'loaded' if args.ranker else 'learned'} in {fit_s:.1f} s, peak "
-        f"{_peak_mb():,.0f} MB ({before:,.0f} MB before)"
+        f"{peak_mb():,.0f} MB ({before:,.0f} MB before)"
     )
     row_of = ranker.row_of
 
@@ -278,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, score, seconds in peers(items, train, row_of):
         print(f"{name}: prepared in {seconds:.1f} s")
         tallies.append(timed(name, score, asked, row_of))
-    print(f"| way | median ms | p99 ms | ratio | recall@{K} |")
+    print(f"\n| way | median ms | p99 ms | ratio | recall@{K} |")
     print("|---|---|---|---|---|")
     for tally in tallies:
         print(tally.line(tallies[0]))
@@ -288,16 +290,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             "training_examples": len(train),
             "requests": len(asked),
             "fit_s": fit_s,
-            "peak_mb": _peak_mb(),
+            "peak_mb": peak_mb(),
             "ways": [asdict(t) for t in tallies],
         }
         args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0
-
-
-def _peak_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 if __name__ == "__main__":

@@ -34,11 +34,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from llmrec.errors import InputError, LLMRecError
-from llmrec.folders import write_whole
-from llmrec.types import Item
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where a script's siblings are
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.catalog import made_up_items
+from benchmarks.measuring import spread
+from llmrec.errors import InputError
+from llmrec.folders import write_whole
+from llmrec.options import script
+
 SIDES = ("folder", "s3", "s3 again")
 SEARCHES = 20
 
@@ -101,15 +104,6 @@ def storage() -> Iterator[Proxy]:
             process.terminate()
 
 
-def made_up(rows: int, seed: int) -> Iterator[Item]:
-    """Films that benchmarks/catalog.py draws, also where this file is run as a script."""
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
-    from benchmarks.catalog import made_up_items
-
-    return made_up_items(rows, seed)
-
-
 def used(uri: str, options: dict[str, str] | None, cache: str) -> dict[str, Any]:
     """Seconds of each step, for a process that has done nothing else."""
     os.environ["XDG_CACHE_HOME"] = cache
@@ -125,7 +119,7 @@ def used(uri: str, options: dict[str, str] | None, cache: str) -> dict[str, Any]
         return made
 
     catalog: Catalog = step("open", lambda: Catalog.open(uri, storage_options=options))
-    some = next(made_up(1, 0)).description.split()
+    some = next(made_up_items(1, 0)).description.split()
     words = [f"{a} {b}" for a, b in pairwise(some)][: SEARCHES + 1]
     step("first search", lambda: catalog.search(words[0]))
     step("search, new words", lambda: [catalog.search(w) for w in words[1:]], SEARCHES)
@@ -150,7 +144,7 @@ def measure(rows: int, runs: int, latencies: Sequence[float], seed: int) -> list
             "allow_http": "true",
         }
         path, uri = os.path.join(folder, "items.lance"), "s3://films/items.lance"
-        Catalog.from_items(made_up(rows, seed), path).save(uri, storage_options=options)
+        Catalog.from_items(made_up_items(rows, seed), path).save(uri, storage_options=options)
         for latency in latencies:
             proxy.latency = latency / 1e3
             seconds: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
@@ -174,7 +168,7 @@ def table(figures: dict[str, Any]) -> list[str]:
     for name in seconds["folder"][0]:
         values = {side: [1e3 * run[name] for run in seconds[side]] for side in SIDES}
         middle = {side: statistics.median(v) for side, v in values.items()}
-        cells = [f"{middle[s]:.1f} ({min(v):.1f} to {max(v):.1f})" for s, v in values.items()]
+        cells = [spread(v, 1) for v in values.values()]
         ratios = [f"{middle[s] / middle['folder']:.1f}" for s in SIDES[1:]]
         lines.append(f"| {name} | {cells[0]} | {cells[1]} | {ratios[0]} | {cells[2]} | "
                      f"{ratios[1]} |")  # fmt: skip
@@ -198,14 +192,11 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@script("remote")
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; 0 when done."""
     args = make_parser().parse_args(argv)
-    try:
-        figures = measure(args.rows, args.runs, args.latency, args.seed)
-    except LLMRecError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 1
+    figures = measure(args.rows, args.runs, args.latency, args.seed)
     for one in figures:
         print(f"{args.rows:,} items, {args.runs} processes of each side, {one['latency_ms']:g} ms "
               "added to each request: median (least to most)")  # fmt: skip

@@ -20,7 +20,6 @@ import json
 import os
 import random
 import re
-import resource
 import shutil
 import sqlite3
 import statistics
@@ -38,6 +37,9 @@ from typing import Any
 
 import numpy as np
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where a script's siblings are
+
+from benchmarks.measuring import peak_mb
 from llmrec.catalog import Catalog
 from llmrec.cleaning import clean
 from llmrec.errors import LLMRecError, MissingExtraError
@@ -325,12 +327,6 @@ def asked(search: Search, folder: Path, filtered: bool) -> dict[str, Any]:
         right = [target in ids[:k] for target, ids in zip(targets, found, strict=True)]
         figures[f"recall_{k}"] = sum(right) / len(right)
     return figures | {"found": found}
-
-
-def peak_mb() -> float:
-    """Peak resident memory of this process, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def measure(system: str, name: str, folder: Path, cores: int) -> dict[str, Any]:

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from llmrec.datasets.folder import Folder
-from llmrec.errors import LLMRecError
 from llmrec.folders import write_whole
 from llmrec.metrics.ranking import padded, scores
 from llmrec.metrics.significance import mean_intervals, paired
+from llmrec.options import script
 from llmrec.ranker import LearnedRanker
 from llmrec.ranker.learned import GROUPS
 from llmrec.types import Example
@@ -116,6 +116,7 @@ def line(row: dict[str, Any]) -> str:
     return f"| {' | '.join([*cells, format(row['fit_seconds'], '.0f')])} |"
 
 
+@script("signals")
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; 0 when done, 1 if something cannot be read."""
     args = make_parser().parse_args(argv)
@@ -125,11 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     print("| signals | Recall@1 | Recall@10 | Recall@50 | Recall@10, difference | s |")
     print("| --- | --- | --- | --- | --- | --- |")
-    try:
-        rows = figures(args)
-    except LLMRecError as e:
-        print(f"signals: {e}", file=sys.stderr)
-        return 1
+    rows = figures(args)
     n = rows[0]
     print(f"\n{n['targets']:,} new targets of {n['examples']:,} turns; 95 % over dialogues")
     if args.json:

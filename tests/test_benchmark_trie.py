@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import decoding, scoring, titles, trie
+from benchmarks import beams, decoding, scoring, titles, trie
 from llmrec.decoding import title_trie
 from llmrec.models.scripted import ScriptedModel
 from llmrec.trie import TitleTrie
@@ -45,7 +45,7 @@ def test_the_rivals_know_what_may_follow(made: list[str]) -> None:
     assert rows.tolist() == list(range(300))
     again = TitleTrie.from_arrays(tokens, offsets, rows)
     assert np.array_equal(again.tok, ours.tok)
-    walk = decoding.Walk(ours)
+    walk = beams.Walk(ours)
     ways = [trie.nested(tokens, offsets)[0]]
     if find_spec("marisa_trie"):
         ways.append(trie.marisa(tokens, offsets)[0])
@@ -54,11 +54,12 @@ def test_the_rivals_know_what_may_follow(made: list[str]) -> None:
         for n in range(len(title)):
             expected = sorted(walk.following(tuple(title[:n])))
             assert all(sorted(way(title[:n])) == expected for way in ways)
+        assert all(way(title) == [] for way in ways)
 
 
 def test_a_walk_finds_the_row_of_a_text_and_ends_where_nothing_follows(made: list[str]) -> None:
     ours = title_trie(ScriptedModel(), made[:300])
-    walk = decoding.Walk(ours)
+    walk = beams.Walk(ours)
     assert walk.ends == [ord("\n")]
     for row in (0, 7, 299):
         title = ours.sequence(int(ours.leaves_of(np.array([row]))[0]))
