@@ -200,7 +200,7 @@ RUNS = {
             Ratio(
                 "searches of 16 users together",
                 "one at a time",
-                (r"\| llmrec-embedded \| 16 \| (one call|\d)", "ratio"),
+                (r"\| llmrec-embedded \| 16 \| one call", "ratio"),
             ),
         ),
     ),

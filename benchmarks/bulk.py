@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import itertools
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -25,6 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where a script's siblings are
+
+from benchmarks.measuring import spread
 from llmrec.bulk import BulkOptions, load, run
 from llmrec.catalog import Catalog
 from llmrec.recommender import Recommender
@@ -91,7 +93,7 @@ class Measured:
                 [one / clock for (one, _), (clock, _) in pairs],
                 [one / busy for (_, one), (_, busy) in pairs],
             )
-            said = [f"{statistics.median(v):.2f} ({min(v):.2f}-{max(v):.2f})" for v in measured]
+            said = [spread(v, 2) for v in measured]
             alone = {*self.given[ALONE]}
             same = len(alone & {*self.given[size, order]}) / len(alone)
             yield f"| {size}{', sorted' * order} | {' | '.join(said)} | {same:.1%} |"

@@ -24,13 +24,12 @@ import multiprocessing
 import os
 import platform
 import random
-import resource
 import shutil
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from functools import partial
@@ -39,14 +38,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where a script's siblings are
+
+from benchmarks.measuring import peak_mb, resident_mb
 from llmrec.errors import InputError, LLMRecError
 from llmrec.folders import write_whole
-from llmrec.types import Item
 
 if TYPE_CHECKING:
     from llmrec import Recommender
 
-ROOT = Path(__file__).resolve().parents[1]
 COSTS = Path(__file__).with_suffix(".json")
 PARTS = ("columns", "title index", "lexicon", "likeness", "trie", "answering")  # of a process
 STEPS = ("understand", "plan", "recommend", "answer", "search")
@@ -135,20 +135,6 @@ def fitted(sizes: Sequence[float], values: Sequence[float]) -> Line:
 # Measuring.
 
 
-def resident_mb(shared: bool = False) -> float:
-    """Memory that this process holds now, in MB; where nothing tells that, the most so far.
-
-    shared: with the pages of files, which other processes may hold as well.
-    """
-    try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
-        own = int(pages[1]) - (0 if shared else int(pages[2]))
-        return own * os.sysconf("SC_PAGE_SIZE") / 1e6
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (1e6 if sys.platform == "darwin" else 1e3)
-
-
 class Steps:
     """Seconds and growth in MB of one step after another."""
 
@@ -158,11 +144,11 @@ class Steps:
 
     def __call__(self, name: str, run: Callable[[], Any]) -> Any:
         gc.collect()
-        before, start = resident_mb(), time.process_time()
+        before, start = resident_mb(shared=False), time.process_time()
         made = run()
         self.seconds[name] = time.process_time() - start
         gc.collect()
-        self.mb[name] = max(0.0, resident_mb() - before)
+        self.mb[name] = max(0.0, resident_mb(shared=False) - before)
         return made
 
 
@@ -182,21 +168,13 @@ def requests(items: Sequence[Any], seed: int) -> list[tuple[str, str]]:
     return asked
 
 
-def made_up(rows: int, seed: int) -> Iterator[Item]:
-    """Films that benchmarks/catalog.py draws, also where this file is run as a script."""
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
-    from benchmarks.catalog import made_up_items
-
-    return made_up_items(rows, seed)
-
-
 def built(rows: int, seed: int, path: Path) -> dict[str, float]:
     """Build a catalogue of so many titles, and say the seconds that took."""
+    from benchmarks.catalog import made_up_items
     from llmrec.catalog import Catalog
 
     start = time.process_time()
-    Catalog.from_items(made_up(rows, seed), path)
+    Catalog.from_items(made_up_items(rows, seed), path)
     return {"build_seconds": time.process_time() - start}
 
 
@@ -226,9 +204,7 @@ def first(path: Path) -> dict[str, Any]:
     shutil.rmtree(path / "kept", ignore_errors=True)
     step = Steps()
     started(path, step)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak_mb = peak / (1e6 if sys.platform == "darwin" else 1e3)
-    return {"first_seconds": step.seconds, "first_peak_mb": peak_mb}
+    return {"first_seconds": step.seconds, "first_peak_mb": peak_mb()}
 
 
 def measured(path: Path, seed: int) -> dict[str, Any]:
@@ -238,9 +214,9 @@ def measured(path: Path, seed: int) -> dict[str, Any]:
     from llmrec import Recommender
 
     torch.set_num_threads(1)
-    begun = resident_mb(shared=True)
+    begun = resident_mb()
     Recommender.from_pretrained().recommend("a comedy", k=5)  # what any number of titles takes
-    base, step = resident_mb(shared=True), Steps()
+    base, step = resident_mb(), Steps()
     recommender = started(path, step)
     catalog, trie = recommender.catalog, recommender._trie
     n, shelf = len(catalog), catalog.shelf

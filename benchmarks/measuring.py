@@ -85,13 +85,17 @@ def judged(met: bool) -> str:
     return "met" if met else "MISSED"
 
 
-def resident_mb() -> float:
-    """What this process holds in memory now; where nothing tells that, the most so far."""
+def resident_mb(shared: bool = True) -> float:
+    """What this process holds in memory now; where nothing tells that, the most so far.
+
+    shared: with the pages of files, which other processes may hold as well.
+    """
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
     except OSError:
         return peak_mb()
-    return pages * resource.getpagesize() / 1e6
+    held = int(pages[1]) - (0 if shared else int(pages[2]))
+    return held * resource.getpagesize() / 1e6
 
 
 def peak_mb() -> float:

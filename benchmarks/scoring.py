@@ -16,10 +16,6 @@ cost what those of a trained one would; searches need a trained one.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import shlex
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,15 +27,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where a script's siblings are
+
+from benchmarks.measuring import command_of, keep, spread
 from llmrec.catalog import Catalog
 from llmrec.decoding import Ranking, rank_titles, score_titles, title_trie
-from llmrec.folders import write_whole
 from llmrec.models.local import LocalModel
 from llmrec.prompting import LIST_PREFIX, ZeroShot, recommend_prompt
 from llmrec.trie import TitleTrie
 from llmrec.types import Conversation, Message, Preferences
 
-RESULTS = Path(__file__).with_name("results")
 WISHES = (
     "a {} from the nineties",
     "something like a {}, but lighter",
@@ -142,12 +139,6 @@ def in_turns(
             way()
             took.append(time.perf_counter() - start)
     return times, given
-
-
-def spread(values: Sequence[float], digits: int = 0) -> str:
-    """Median, least and most."""
-    some = (statistics.median(values), min(values), max(values))
-    return "{:,.{d}f} ({:,.{d}f} to {:,.{d}f})".format(*some, d=digits)
 
 
 def talk(model: LocalModel, length: int) -> list[int]:
@@ -350,13 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = "\n".join(lines)
     print(text)
     if args.save:
-        given = shlex.join(sys.argv[1:] if argv is None else argv)
-        head = ["# Candidates and users", f"`python benchmarks/scoring.py {given}`"]
-        machine = (
-            f"{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}; other "
-            f"processes: {os.getloadavg()[0]:.1f} wanted a core on average"
-        )
-        write_whole(RESULTS / "scoring.md", "\n\n".join([*head, machine, text]))
+        keep("scoring", "Candidates and users", command_of(__file__, argv), text)
     return 0
 
 

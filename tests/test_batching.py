@@ -443,6 +443,25 @@ def test_threads_on_a_real_model_get_what_they_get_alone() -> None:
             raise raised
 
 
+def test_who_asks_from_within_a_forward_does_not_wait_for_himself() -> None:
+    outer = list(b"outer")
+    inner: list[npt.NDArray[np.float64]] = []
+
+    def tell(tokens: Sequence[int]) -> FloatArray:
+        if list(tokens) == outer and not inner:
+            inner.extend(score_titles(model, [list(b"inner")], trie))
+        return np.zeros(260, dtype=np.float32)
+
+    model = ScriptedModel(scores=tell)
+    trie = title_trie(model, tiny.TITLES)
+    done = threading.Thread(target=lambda: score_titles(model, [outer], trie), daemon=True)
+    done.start()
+    done.join(PATIENCE)
+    assert not done.is_alive()
+    (right,) = score_titles(model, [list(b"inner")], trie)
+    assert inner[0].tolist() == right.tolist()
+
+
 def test_a_batch_has_a_size() -> None:
     model = ScriptedModel()
     trie = title_trie(model, ["Heat"])

@@ -52,6 +52,8 @@ def shared_run(model: ScoringModel, tasks: Sequence[Task], batch_size: int) -> N
     """
     with _known:
         batch = _batches.setdefault(model, _Batch())
+    if batch.leader == threading.get_ident():  # asked from within a forward: it cannot wait for it
+        batch = _Batch()
     batch.run(model, _Request(deque(tasks), batch_size))
 
 
@@ -92,11 +94,11 @@ class _Row:
 
 @dataclass(eq=False)
 class _Batch:
-    """What is asked of one model. All but ``requests`` and ``led`` belongs to who leads."""
+    """What is asked of one model. All but ``requests`` and ``leader`` belongs to who leads."""
 
     turn: threading.Condition = field(default_factory=threading.Condition)
     requests: list[_Request] = field(default_factory=list)
-    led: bool = False
+    leader: int | None = None  # its thread
     forest: Forest | None = None
     rows: list[_Row] = field(default_factory=list)
 
@@ -107,16 +109,16 @@ class _Batch:
         try:
             while not request.over:
                 with self.turn:
-                    self.turn.wait_for(lambda: request.over or not self.led)
+                    self.turn.wait_for(lambda: request.over or self.leader is None)
                     if request.over:
                         break
-                    self.led = True
+                    self.leader = threading.get_ident()
                 self._lead(model, request)
         finally:
             with self.turn:
                 request.left = True
                 self.requests.remove(request)
-                if not self.requests and not self.led:
+                if not self.requests and self.leader is None:
                     self.rows, self.forest = [], None
         if request.error is not None:
             try:
@@ -140,7 +142,7 @@ class _Batch:
             raise
         finally:
             with self.turn:
-                self.led = False
+                self.leader = None
                 self.turn.notify_all()
 
     def _admit(self, model: ScoringModel) -> None:
