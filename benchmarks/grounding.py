@@ -332,7 +332,7 @@ class Judge:
 
         Titles count as they are written in the catalogue, capitals included, but for those that
         are a function word ("No", "It"). A text may repeat the wishes that were understood, and
-        in quotes what the user wrote.
+        in quotes what the user wrote or what the catalogue says of a recommendation or source.
         """
         p = reply.preferences
         chosen = [*(r.item for r in reply.recommendations), *reply.sources]
@@ -344,7 +344,9 @@ class Judge:
         )
         values += [display_name(k, v, p.language) for v in values for k in _KINDS]
         may = [*chain.from_iterable(i.all_titles for i in [*chosen, *own]), *values]
-        written = "\n".join(m.content for m in case.conversation.messages)
+        quoted = [m.content for m in case.conversation.messages]
+        quoted += chain.from_iterable((i.description, *i.descriptions.values()) for i in chosen)
+        written = "\n".join(quoted)
         out = []
         for text in (reply.text, *(r.reason for r in reply.recommendations)):
             rest = re.sub(r"“(.+?)”", lambda m: "“”" if m[1] in written else m[0], text)

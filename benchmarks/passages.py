@@ -145,7 +145,7 @@ def _built(items: Sequence[Item], options: argparse.Namespace) -> Catalog:
     made = Catalog.from_items(
         items, options.keep, embedding_model=options.encoder, progress=sys.stderr.isatty()
     )
-    print(f"built in {time.perf_counter() - start:.0f} s")
+    print(f"built in {time.perf_counter() - start:.0f} s\n")
     return made
 
 
@@ -159,17 +159,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures: dict[str, Any] = {"items": len(items), "seed": options.seed, "modes": {}}
     for mode in modes:
         figures["modes"][mode] = measured(catalog, queries, mode)
-    print(f"{len(items):,} films, seed {options.seed}; 95 % intervals after Wilson")
-    print(f"{'questions':<14}{'n':>5}  {'mode':<8}{'recall at 1':<22}recall at 5")
+    print(f"{len(items):,} films, seed {options.seed}; 95 % intervals after Wilson\n")
+    print("| questions | n | mode | recall at 1 | recall at 5 |\n|---|---|---|---|---|")
     for name in dict.fromkeys(q.set for q in queries):
         for mode in modes:
             row = figures["modes"][mode]["sets"][name]
             shares = (
-                f"{row[f'recall@{k}']:.3f} [{low:.3f}, {high:.3f}]  "
+                f"{row[f'recall@{k}']:.3f} [{low:.3f}, {high:.3f}]"
                 for k in (1, 5)
                 for low, high in [row[f"interval@{k}"]]
             )
-            print(f"{name:<14}{row['n']:>5}  {mode:<8}{''.join(shares)}".rstrip())
+            print(f"| {name} | {row['n']} | {mode} | {' | '.join(shares)} |")
+    print()
     for mode in modes:
         print(f"{mode}: {figures['modes'][mode]['median_ms']:.1f} ms a question (median)")
     if options.json:

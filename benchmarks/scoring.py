@@ -192,6 +192,7 @@ class Users:
         self, model: LocalModel, trie: TitleTrie, prompts: Sequence[Sequence[int]]
     ) -> None:
         self.model, self.trie, self.prompts = model, trie, list(prompts)
+        self.pool = ThreadPoolExecutor(len(self.prompts))  # a server's threads are there already
 
     def _rank(self, prompts: Sequence[Sequence[int]]) -> list[Ranking]:
         return rank_titles(self.model, prompts, self.trie, 10, score_all_below=0)
@@ -211,8 +212,7 @@ class Users:
             (ranking,) = self._rank([prompt])
             return ranking, time.perf_counter() - start
 
-        with ThreadPoolExecutor(len(self.prompts)) as pool:
-            return list(pool.map(ask, self.prompts))
+        return list(self.pool.map(ask, self.prompts))
 
     def in_turns(self) -> Answers:
         """One call after the other."""
@@ -233,8 +233,11 @@ def searched(
     rates: list[list[float]] = [[] for _ in ways]
     waits: list[list[float]] = [[] for _ in ways]
     right = users.in_turns()
-    for _ in range(repeats):
-        for name, way, rate, wait in zip(ways, ways.values(), rates, waits, strict=True):
+    users.threads()  # which prepares each thread
+    all_ways = list(zip(ways, ways.values(), rates, waits, strict=True))
+    for turn in range(repeats):
+        for at in range(len(all_ways)):  # each goes first now and then
+            name, way, rate, wait = all_ways[(turn + at) % len(all_ways)]
             answers = way()
             for (a, _), (b, _) in zip(answers, right, strict=True):
                 if not np.allclose(a.scores, b.scores, atol=1e-2):
@@ -242,6 +245,7 @@ def searched(
             took = [seconds for _, seconds in answers]
             rate.append(n / max(took))
             wait += [1e3 * seconds for seconds in took]
+    users.pool.shutdown()
     lines = []
     for name, rate, wait in zip(ways, rates, waits, strict=True):
         ratio = [a / b for a, b in zip(rate, rates[0], strict=True)]

@@ -92,6 +92,15 @@ def test_the_judge_sees_each_fault(films: list[Item]) -> None:
     assert not judge.faults(type(case)(quoting), fine)
     unquoted = Reply("I like Jaws 19. No film is like It.", (good,), wanted)
     assert judge.strangers(type(case)(quoting), unquoted) == ["Jaws"]
+    told = Item("told", "The Crimson Teapot", description="A widow of Brooklyn makes tea.")
+    source = Recommendation(told, 1, 0.0)
+    for text, found in (
+        ("“A widow of Brooklyn makes tea.”", []),
+        ("A widow of Brooklyn makes tea.", ["Brooklyn"]),
+        ("“Brooklyn” it is, says “A widow”.", []),
+        ("“Brooklyn it is.”", ["Brooklyn"]),
+    ):
+        assert judge.strangers(type(case)(quoting), Reply(text, (source,), wanted)) == found
 
 
 @pytest.mark.slow
