@@ -342,7 +342,8 @@ class Judge:
         values += chain.from_iterable(
             (*i.genres, *i.keywords, *i.countries, *i.languages, *i.people) for i in chosen
         )
-        values += [display_name(k, v, p.language) for v in values for k in _KINDS]
+        spoken = {p.language, reply.answer.language if reply.answer else p.language}
+        values += [display_name(k, v, s) for v in values for k in _KINDS for s in spoken]
         may = [*chain.from_iterable(i.all_titles for i in [*chosen, *own]), *values]
         quoted = [m.content for m in case.conversation.messages]
         quoted += chain.from_iterable((i.description, *i.descriptions.values()) for i in chosen)
