@@ -808,7 +808,7 @@ def test_the_benchmark_compares_batches(capsys: pytest.CaptureFixture[str]) -> N
     assert benchmark.main(["--rounds", "2", "--n", "2", "--batch-sizes", "2"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert [line.split("|")[1] for line in said[3:6]] == [" 1 ", " 2 ", " 2, sorted "]
-    assert "| 1.00 (1.00-1.00) | 1.00 (1.00-1.00) | 100.0% |" in said[3]
+    assert "| 1.00 (1.00 to 1.00) | 1.00 (1.00 to 1.00) | 100.0% |" in said[3]
     assert benchmark.main(["--n", "99999"]) == 1
     assert "ask for fewer" in capsys.readouterr().err
 
