@@ -512,10 +512,8 @@ class Lexicon:
                 before = ws[i - 1] if i else None
                 if before and message[before.end : start] == " " and before.key not in STOPWORDS:
                     both = f"{before.key} {key}"
-                    whole = self._people.index.match(both)
-                    if whole.row is not None and not self._people.known_part(
-                        both
-                    ):  # "Sigourny Weaver"
+                    whole = self._people.index.match(both)  # "Sigourny Weaver"
+                    if whole.row is not None and not self._people.known_part(both):
                         person = self._people.names[whole.row]
                         claims.append((4.4, Span(before.start, end, "person", (person,))))
                         continue

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from llmrec.catalog import Catalog
 from llmrec.errors import InputError
+from llmrec.folders import write_whole
 from llmrec.languages import BUCKETS, FILE, buckets, tokens
 from llmrec.lexicon import terms
 from llmrec.options import script
@@ -323,10 +324,7 @@ def save(weights: _Floats, margin: float, folder: Path) -> None:
 
     steps, scale = rounded(weights)
     numbers = {"scale": np.array([scale], np.float32), "margin": np.array([margin], np.float32)}
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{FILE}.part"
-    part.write_bytes(as_bytes({"weights": steps, **numbers}))
-    part.replace(folder / FILE)
+    write_whole(folder / FILE, as_bytes({"weights": steps, **numbers}))
 
 
 def learn(texts: Sequence[Text], errors: int = 0) -> tuple[_Floats, float]:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from llmrec.catalog import Catalog
 from llmrec.errors import InputError
-from llmrec.folders import replacing
+from llmrec.folders import write_whole
 from llmrec.options import script
 from llmrec.orders import (
     BUCKETS,
@@ -199,11 +199,7 @@ def save(classifier: Classifier, folder: Path) -> None:
 
     c = classifier
     facts = np.array([c.scale, c.bias, c.certain, c.likely])
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / ".orders") as part:
-        (part / FILE).write_bytes(packed({"weights": c.weights, "facts": facts}))
-    (folder / ".orders" / FILE).replace(folder / FILE)
-    (folder / ".orders").rmdir()
+    write_whole(folder / FILE, packed({"weights": c.weights, "facts": facts}))
 
 
 def told(rows: Sequence[Row], scores: _Floats) -> Iterator[str]:

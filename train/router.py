@@ -247,7 +247,6 @@ def cross_validate(table: Table, examples: Sequence[Example], folds: int = FOLDS
 
 def save(classifier: Softmax, facts: dict[str, Any], folder: Path) -> None:
     """Write ``FILE`` into a folder, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / FILE, written_heads({"route": classifier}, facts))
 
 
