@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "ALIGN",
     "Arrays",
     "Joined",
     "Keeper",
@@ -33,13 +34,14 @@ __all__ = [
     "number",
     "numbers",
     "ragged",
+    "write_aligned",
 ]
 
 _Array = npt.NDArray[Any]
 Arrays = Mapping[str, _Array]
 
 _MAGIC = b"llmrec-arrays 1\n"
-_ALIGN = 64
+ALIGN = 64  # bytes
 _BLOCK = 1 << 20
 _STALE_S = 3_600.0
 _PRIME = 0x4F1BBCDCBFA53E3B  # of 63 bits, without a pattern: no two texts of a language are alike
@@ -300,8 +302,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _write(file: Path, key: str, arrays: Arrays) -> None:
-    """Whole or not at all, under a name of its own until then. Raises OSError."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Whole or not at all. Raises OSError."""
     for left in file.parent.glob(".*.part"):  # of processes that were killed
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _STALE_S:
@@ -311,13 +312,22 @@ def _write(file: Path, key: str, arrays: Arrays) -> None:
     for array in own.values():
         check = zlib.crc32(array.data.cast("B") if array.size else b"", check)
     head = {"key": key, "crc": check, "arrays": [[n, a.dtype.str, len(a)] for n, a in own.items()]}
+    write_aligned(file, _MAGIC + json.dumps(head).encode() + b"\n", own.values())
+
+
+def write_aligned(file: Path, head: bytes, arrays: Iterable[_Array]) -> None:
+    """Write arrays behind a head, each where a mapping may begin: whole or not at all.
+
+    Raises OSError.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}-{uuid.uuid4().hex[:8]}.part")
     try:
         with part.open("wb") as out:
-            out.write(_MAGIC + json.dumps(head).encode() + b"\n")
-            for array in own.values():
-                out.write(b"\0" * (-out.tell() % _ALIGN))
-                out.write(array.data)
+            out.write(head)
+            for array in arrays:
+                out.write(b"\0" * (-out.tell() % ALIGN))
+                out.write(np.ascontiguousarray(array).data)
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
@@ -334,7 +344,7 @@ def _read(file: Path, key: str) -> dict[str, _Array]:
             raise ValueError("it belongs to another")
         places, check = {}, 0
         for name, kind, count in said["arrays"]:
-            opened.seek(-opened.tell() % _ALIGN, 1)
+            opened.seek(-opened.tell() % ALIGN, 1)
             if np.dtype(kind).kind not in "biuf":
                 raise ValueError(f"its {name} are {kind}")
             places[name] = opened.tell(), np.dtype(kind), int(count)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from llmrec.arrays import ALIGN, write_aligned
 from llmrec.errors import InputError
 
 __all__ = ["Edges", "Open", "Subtree", "TitleTrie"]
@@ -30,7 +30,6 @@ IntArray = npt.NDArray[np.int32]
 _Ints = npt.NDArray[np.integer[Any]]
 
 _MAGIC = b"llmrec-trie 2\n"
-_ALIGN = 64
 _BLOCK = 32  # leaves that share one entry of tail_at
 _ARRAYS = ("ptr", "tok", "first", "lo", "hi", "tail_at", "tail_size", "tails", "rows", "repeats")
 _DTYPES = ("|u1", "<u2", "<i4")
@@ -326,22 +325,10 @@ class TitleTrie:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trie to one file, which appears whole or not at all."""
-        path = Path(path)
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
         head = {"key": self.key, "arrays": {n: [a.dtype.str, len(a)] for n, a in arrays.items()}}
         header = _MAGIC + json.dumps(head).encode() + b"\n"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        try:
-            with os.fdopen(handle, "wb") as f:
-                f.write(header)
-                for array in arrays.values():
-                    f.write(b"\0" * (-f.tell() % _ALIGN))
-                    f.write(array.tobytes())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_aligned(Path(path), header, arrays.values())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TitleTrie:
@@ -362,7 +349,7 @@ class TitleTrie:
             at = len(magic) + len(head) + 2
             arrays: dict[str, Any] = {}
             for name in _ARRAYS:
-                at += -at % _ALIGN
+                at += -at % ALIGN
                 kind, count = meta["arrays"][name]
                 if kind not in _DTYPES or (kind != "<i4" and name != "tail_size"):
                     raise ValueError(f"its {name} are {kind}")
