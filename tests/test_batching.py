@@ -399,7 +399,13 @@ def test_a_caller_who_dies_leaves_nobody_waiting(kind: type[BaseException]) -> N
 def test_a_visitor_does_not_wait_for_a_long_list() -> None:
     model = Shared()
     visitor = Steps(model.encode("visitor"), lambda: visitor.fed > 2)
-    first = Steps(model.encode("list 0"), lambda: visitor.fed > 0)
+
+    def served() -> bool:
+        if first.fed == 0:
+            all_in_line(model, 2)
+        return visitor.fed > 0
+
+    first = Steps(model.encode("list 0"), served)
     rest = [Steps(model.encode("list"), lambda: False) for _ in range(30)]
     for task in rest:
         task.until = lambda t=task: t.fed > 3
